@@ -1,0 +1,95 @@
+"""The rows of the table: workloads, and how each unfolds into cells (size x loop x transport)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Dict, Iterator, Sequence, Tuple
+
+from spec import Spec
+
+KIB, MIB = 1024, 1024 * 1024
+CPU: Dict[str, str] = {"cpu_us": "us"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One workload."""
+
+    name: str
+    title: str
+    operation: str
+    """What one operation is."""
+    spec: Spec
+    sizes: Tuple[int, ...] = (256,)
+    transports: Tuple[str, ...] = ("tcp",)
+    metrics: Dict[str, str] = dataclasses.field(default_factory=lambda: CPU)
+    """Unit per metric; the first is the one of the row, and less is better for all."""
+    two_cpus: bool = True
+    """Whether the ends are pinned to different CPUs; ping-pong ends share one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A row at one size, on one loop, over one transport: what is measured in turn for every contender."""
+
+    key: str
+    row: Row
+    spec: Spec
+
+
+def _row(name: str, title: str, operation: str, role: str, load: str = "", **more: object) -> Row:
+    fields = {field.name for field in dataclasses.fields(Row)}
+    of_row = {key: value for key, value in more.items() if key in fields}
+    of_spec = {key: value for key, value in more.items() if key not in fields}
+    return Row(name, title, operation, Spec(name, role, load, **of_spec), **of_row)  # type: ignore[arg-type]
+
+
+ROWS: Dict[str, Row] = {
+    row.name: row
+    for row in (
+        _row("echo", "echo, client and server in one process on one loop", "round trip", "echo",
+             sizes=(256, 8 * KIB, 100 * KIB, MIB), transports=("tcp", "tls"), two_cpus=False),
+        _row("echo2", "echo, client and server in two processes, both counted", "round trip", "client",
+             two_cpus=False),
+        _row("flood", "client receives a flood, takes each payload as bytes", "frame", "receive", "flood"),
+        _row("slow", "client busy for 400 us (not counted) with each message of a flood", "message", "receive",
+             "flood", sizes=(64 * KIB,), consume_us=400.0, metrics={"cpu_us": "us", "peak_kib": "KiB peak"}),
+        _row("inflight", "server, 1 connection, 64 frames in flight", "frame", "server", "inflight", in_flight=64),
+        _row("pingpong", "server, 500 connections in ping-pong", "frame", "server", "pingpong", connections=500),
+        _row("handshakes", "server, connect + upgrade + closing handshake, 16 under way", "connection", "server",
+             "handshakes", connections=16, metrics={"wall_us": "us wall", "cpu_us": "us"}),
+        _row("broadcast", "server broadcasts to 500 connections", "frame", "server", "broadcast", server="broadcast",
+             connections=500),
+        _row("broadcast200", "server makes 200 broadcasts to 500 connections in one callback", "frame", "server",
+             "broadcast", server="broadcast", connections=500, repeat=200),
+        _row("memory", "server, 4,000 connections idle after one echo; then one echo of 10 MiB", "connection",
+             "server", "idle", connections=4000, big=10 * MIB,
+             metrics={"kib": "KiB", "kib_after_big": "KiB after 10 MiB"}),
+        _row("json", "echo of JSON text with permessage-deflate (defaults)", "round trip", "echo", sizes=(KIB,),
+             text=True, deflate=True, two_cpus=False),
+        _row("memory-deflate", "as memory, with permessage-deflate (defaults)", "connection", "server", "idle",
+             connections=4000, big=10 * MIB, deflate=True,
+             metrics={"kib": "KiB", "kib_after_big": "KiB after 10 MiB"}),
+    )
+}  # fmt: skip
+
+QUICK_ECHO_SIZES = (256, 100 * KIB)
+
+
+def cells(
+    names: Sequence[str], loops: Sequence[str], transports: Sequence[str], sizes: Sequence[int]
+) -> Iterator[Cell]:
+    """Unfolds rows into cells.
+
+    Args: sizes: payload sizes in bytes to keep in rows that have several; empty keeps all.
+    Yields: cells whose key is `row/size/loop/transport`.
+    """
+    for name in names:
+        row = ROWS[name]
+        kept = [size for size in row.sizes if not sizes or len(row.sizes) == 1 or size in sizes]
+        for size in kept:
+            for loop in loops:
+                for transport in row.transports:
+                    if transport in transports:
+                        spec = row.spec.but(size=size, loop=loop, tls=transport == "tls")
+                        yield Cell(f"{name}/{size}/{loop}/{transport}", row, spec)

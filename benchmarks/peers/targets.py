@@ -1,0 +1,103 @@
+"""What was promised: the targets of issues 2, 3 and 4, as ratios ours/peer or as absolute limits.
+
+A rate that shall be 1.25x is a time per operation of 1/1.25 here: less is better everywhere. Kernels (masking at
+64 B / 4 KiB / 1 MiB) and Cython listeners have targets too, but no peer: they are benchmarked elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from typing import Iterator, Optional, Tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One promise; `pattern` matches keys of cells."""
+
+    issue: int
+    ours: str
+    peer: str
+    """Empty for an absolute limit."""
+    pattern: str
+    at_most: float
+    metric: str = "cpu_us"
+
+
+PEAK_KIB = 512.0
+"""A read buffer of 256 KiB beyond the frame in progress (64), the payload taken (64), the allocator's slack (128)."""
+
+CORE_AHEAD: Tuple[Target, ...] = (
+    Target(3, "core", "picows", "echo/256/asyncio/*", 0.95),
+    Target(3, "core", "picows", "echo/256/uvloop/*", 0.97),
+    Target(3, "core", "picows", "echo/8192/*", 1.00),
+    Target(3, "core", "picows", "echo/102400/*", 1.00),
+    Target(3, "core", "picows", "echo/1048576/*", 0.90),
+    Target(3, "core", "picows", "slow/65536/*", 0.85),
+    Target(3, "core", "", "slow/65536/*", PEAK_KIB, "peak_kib"),
+    Target(3, "core", "picows", "flood/256/*", 0.80),
+    Target(3, "core", "picows", "inflight/256/*", 0.12),
+    Target(3, "core", "picows", "pingpong/256/*", 0.92),
+    Target(3, "core", "picows", "handshakes/*", 1 / 1.25, "wall_us"),
+    Target(3, "core-native", "", "memory/*", 3.3, "kib"),
+    Target(3, "core-native", "", "memory/*", 3.3, "kib_after_big"),
+    Target(3, "core", "", "memory/*", 8.0, "kib"),
+    Target(3, "core", "", "memory/*", 8.0, "kib_after_big"),
+    Target(3, "core", "picows", "broadcast/*", 0.92),
+    Target(3, "core", "picows", "broadcast200/*", 0.15),
+)
+
+PURE_AHEAD: Tuple[Target, ...] = (
+    Target(2, "pure", "websockets", "echo/256/asyncio/tcp", 0.50),
+    Target(2, "pure", "websockets", "echo/256/uvloop/tcp", 0.65),
+    Target(2, "pure", "websockets", "flood/256/*", 0.35),
+    Target(2, "pure", "websockets", "inflight/256/*", 0.30),
+    Target(2, "pure", "websockets-nospeedups", "echo/8192/*/tcp", 0.70),
+    Target(2, "pure", "websockets-nospeedups", "echo/102400/*/tcp", 0.70),
+)
+
+DROPIN_AHEAD: Tuple[Target, ...] = (
+    Target(4, "dropin-core", "websockets", "echo/256/asyncio/tcp", 0.30),
+    Target(4, "dropin-core", "websockets", "echo/256/uvloop/tcp", 0.45),
+    Target(4, "dropin-core", "picows.websockets", "echo/256/*/tcp", 0.95),
+    Target(4, "dropin-core", "websockets", "echo/102400/asyncio/tcp", 0.35),
+    Target(4, "dropin-core", "websockets", "echo/102400/uvloop/tcp", 0.55),
+    Target(4, "dropin-core", "picows.websockets", "echo/102400/*/tcp", 1.00),
+    Target(4, "dropin-core", "websockets", "flood/256/*", 0.10),
+    Target(4, "dropin-core", "picows.websockets", "flood/256/*", 0.80),
+    Target(4, "dropin-core", "websockets", "inflight/256/*", 0.15),
+    Target(4, "dropin-core", "picows.websockets", "inflight/256/*", 0.35),
+    Target(4, "dropin-core", "websockets", "json/*", 0.60),
+    Target(4, "dropin-core", "picows.websockets", "json/*", 0.90),
+    Target(4, "dropin-core", "websockets", "memory/*", 0.60, "kib"),
+    Target(4, "dropin-core", "websockets", "memory-deflate/*", 0.50, "kib"),
+    Target(4, "dropin-core", "picows.websockets", "memory*/*", 0.25, "kib"),
+    Target(4, "dropin-core", "websockets", "broadcast/*", 0.70),
+    Target(4, "dropin-core", "picows.websockets", "broadcast/*", 0.90),
+    Target(4, "dropin-core", "websockets", "handshakes/*", 1 / 2.5, "wall_us"),
+    Target(4, "dropin-core", "picows.websockets", "handshakes/*", 1 / 1.5, "wall_us"),
+    Target(4, "dropin-pure", "websockets", "echo/256/asyncio/tcp", 0.80),
+    Target(4, "dropin-pure", "websockets", "echo/256/uvloop/tcp", 1.00),
+    Target(4, "dropin-pure", "websockets", "echo/8192/asyncio/tcp", 0.80),
+    Target(4, "dropin-pure", "websockets", "echo/8192/uvloop/tcp", 1.00),
+    Target(4, "dropin-pure", "websockets", "flood/256/*", 1.00),
+    Target(4, "dropin-pure", "websockets", "inflight/256/*", 1.00),
+)
+
+TARGETS: Tuple[Target, ...] = PURE_AHEAD + CORE_AHEAD + DROPIN_AHEAD
+
+
+def matching(key: str, ours: str, peer: str, metric: str) -> Optional[Target]:
+    """Returns: the promise about this ratio, if there is one."""
+    for target in TARGETS:
+        same = (target.ours, target.peer, target.metric) == (ours, peer, metric)
+        if same and fnmatch.fnmatchcase(key, target.pattern):
+            return target
+    return None
+
+
+def limits(key: str) -> Iterator[Target]:
+    """Yields: the absolute limits that this cell is held to."""
+    for target in TARGETS:
+        if not target.peer and fnmatch.fnmatchcase(key, target.pattern):
+            yield target
