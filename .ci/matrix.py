@@ -2,8 +2,8 @@
 
     python .ci/matrix.py [--others] [PYTEST ARGUMENTS]
 
-`--others` leaves out the version that runs this script. Hatch can skip a missing interpreter only where it would not rather
-download one, so the choice is made here.
+`--others` leaves out the version that runs this script. Hatch can skip a missing interpreter only where it would not
+rather download one, so the choice is made here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def why_not(version: str, variables: dict[str, str]) -> str | None:
         )
     except OSError:
         return f"no python{version} on the PATH"
-    return None if done.returncode == 0 else f"python{version} does not run: {done.stderr.strip().partition(chr(10))[0]}"
+    return (
+        None if done.returncode == 0 else f"python{version} does not run: {done.stderr.strip().partition(chr(10))[0]}"
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """A live demo: an echo server and a client over loopback, with round-trip times as they happen. Ctrl-C ends it.
 
-Server and client share one process, one thread and one event loop: each round trip on the screen has paid for four passes
-through the library (two sends, two receives) and for the kernel's loopback. One message is in flight at a time.
+Server and client share one process, one thread and one event loop: each round trip on the screen has paid for four
+passes through the library (two sends, two receives) and for the kernel's loopback. One message is in flight at a time.
 Nothing is measured while a line is printed: a window ends, its numbers are shown, the next one begins.
 """
 
@@ -53,13 +53,13 @@ class PingPongListener(WSListener):
         self._sent_at = 0.0
         self._round_trips_s: List[float] = []
         self._ends_at = 0.0
-        self._done: Optional["asyncio.Future[Tuple[List[float], bytes]]"] = None
+        self._done: Optional[asyncio.Future[Tuple[List[float], bytes]]] = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
 
     async def run(self, payload: bytes, seconds: float) -> Tuple[List[float], bytes]:
-        """Exchange `payload` for `seconds`, at least once. Returns the round-trip times in seconds and the last echo."""
+        """Exchange `payload` for `seconds`, at least once. Returns round-trip times in seconds, and the last echo."""
         self._done = asyncio.get_running_loop().create_future()
         self._payload = payload
         self._round_trips_s = []

@@ -1,0 +1,179 @@
+"""What the three wheels contain, and that picows-pure's works alone.
+
+Two distributions that ship the same file overwrite each other, and uninstalling one breaks the other: so no
+file is in two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import venv
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from fixtures.wheels import DISTRIBUTIONS, ROOT, Wheel, build, read_wheel
+
+import picows
+
+#: Where each distribution may put files.
+OWNED = {
+    "picows-pure": r"picows/(?!core/|websockets/).*(\.py|/py\.typed)",
+    "picows-core": r"picows/core/.*|picows/(__init__|picows)\.pxd",
+    "picows-websockets": r"picows/websockets/.*",
+}
+#: What the suite needs besides picows; pytest-xdist and the peers are not among it.
+TEST_TOOLS = ["hypothesis", "pytest>=8", "pytest-timeout", "trustme"]
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Wheel]:
+    return {
+        name: read_wheel(build(ROOT / "packages" / name, "wheel", tmp_path_factory.mktemp("wheel")))
+        for name in DISTRIBUTIONS
+    }
+
+
+@pytest.fixture(scope="session")
+def sdists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: build(ROOT / "packages" / name, "sdist", tmp_path_factory.mktemp("sdist")) for name in DISTRIBUTIONS}
+
+
+def alone(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test of the environment `bare_python`: these run one after the other, in one worker."""
+    for mark in (pytest.mark.wheel, pytest.mark.timeout(400), pytest.mark.xdist_group("wheel")):
+        test = mark(test)
+    return test
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(DISTRIBUTIONS, 2)))
+def test_no_file_is_in_two_wheels(wheels: dict[str, Wheel], one: str, other: str) -> None:
+    assert not wheels[one].files.keys() & wheels[other].files.keys()
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_each_wheel_stays_in_its_place(wheels: dict[str, Wheel], name: str) -> None:
+    strays = {file for file in wheels[name].payload if not re.fullmatch(OWNED[name], file)}
+    assert not strays
+
+
+def test_pure_owns_the_package(wheels: dict[str, Wheel]) -> None:
+    assert [name for name in DISTRIBUTIONS if "picows/__init__.py" in wheels[name].files] == ["picows-pure"]
+    assert {"picows/py.typed", "picows/_version.py", "picows/pure/__init__.py"} <= wheels["picows-pure"].payload
+
+
+def test_pure_ships_every_source_file(wheels: dict[str, Wheel]) -> None:
+    source = ROOT / "packages/picows-pure/src"
+    files = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    assert wheels["picows-pure"].payload == files | {"picows/py.typed"}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_licence_and_description_are_in_every_wheel(wheels: dict[str, Wheel], name: str) -> None:
+    wheel = wheels[name]
+    licences = [content for file, content in wheel.files.items() if file.endswith("/licenses/LICENSE")]
+    assert licences == [(ROOT / "LICENSE").read_bytes()]
+    assert wheel.metadata["License-Expression"] == "MIT"
+    assert f"# {name}" in wheel.metadata.get_payload()
+
+
+def test_one_version_and_exact_pins(wheels: dict[str, Wheel]) -> None:
+    assert {wheel.metadata["Version"] for wheel in wheels.values()} == {picows.__version__}
+    pin = f"picows-pure=={picows.__version__}"
+    assert sorted(wheels["picows-core"].requirements) == ["aiofastnet", pin]
+    assert sorted(wheels["picows-websockets"].requirements) == [
+        f"picows-core=={picows.__version__}; extra == 'core'",
+        pin,
+        "zlib-ng; extra == 'fast-zlib'",
+    ]
+    assert sorted(wheels["picows-pure"].requirements) == [
+        "async-timeout; python_version < '3.11'",
+        "multidict",
+        "numpy; extra == 'speed'",
+        "python-socks[asyncio]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "python"), [("picows-pure", ">=3.9"), ("picows-core", ">=3.9"), ("picows-websockets", ">=3.11")]
+)
+def test_python_versions(wheels: dict[str, Wheel], name: str, python: str) -> None:
+    assert wheels[name].metadata["Requires-Python"] == python
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_the_sdist_builds_the_same_wheel(
+    wheels: dict[str, Wheel], sdists: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    with tarfile.open(sdists[name]) as archive:
+        if sys.version_info >= (3, 12):
+            archive.extractall(tmp_path, filter="data")
+        else:
+            archive.extractall(tmp_path)
+    (source,) = tmp_path.iterdir()
+    out = tmp_path / "wheel"
+    out.mkdir()
+    assert read_wheel(build(source, "wheel", out)).files == wheels[name].files
+
+
+def bare_variables() -> dict[str, str]:
+    """The environment variables without what would lead Python to this working tree or choose for it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+        and not name.startswith(("COV_", "COVERAGE_", "PICOWS_", "PYTEST_"))
+    }
+
+
+def run(*command: object) -> str:
+    """Run in the repository, away from its sources. Returns what was printed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=bare_variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def bare_python(wheels: dict[str, Wheel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with picows-pure's wheel, what it requires, and the tools of the suite."""
+    directory = tmp_path_factory.mktemp("bare") / "venv"
+    venv.create(directory, with_pip=False, symlinks=os.name != "nt")
+    python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--disable-pip-version-check"]
+    run(*pip, wheels["picows-pure"].path, *TEST_TOOLS)
+    return python
+
+
+@alone
+def test_the_bare_environment_runs_the_wheel(bare_python: Path) -> None:
+    implementation, file = run(bare_python, "-c", "import picows; print(picows.__impl__, picows.__file__)").split()
+    assert implementation == "pure"
+    assert bare_python.parents[1] in Path(file).parents
+
+
+@alone
+@pytest.mark.parametrize("tests", ["tests/engine", "tests/asyncio_api"])
+def test_the_wheel_alone_passes(bare_python: Path, tests: str) -> None:
+    last_line = run(bare_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests).splitlines()[-1]
+    assert re.search(r"\b[1-9]\d* passed", last_line)
+
+
+@alone
+def test_the_demo_runs_on_the_wheel_alone(bare_python: Path) -> None:
+    printed = run(bare_python, "-W", "error", "examples/demo.py", "--seconds", "1")
+    assert "implementation pure" in printed
+    assert "round trips in" in printed
