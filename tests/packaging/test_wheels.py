@@ -23,7 +23,7 @@ import picows
 
 #: Where each distribution may put files.
 OWNED = {
-    "picows-pure": r"picows/(?!core/|websockets/).*(\.py|/py\.typed)",
+    "picows-pure": r"picows/(?!core/|websockets/)(.*\.py|(.*/)?py\.typed)",
     "picows-core": r"picows/core/.*|picows/(__init__|picows)\.pxd",
     "picows-websockets": r"picows/websockets/.*",
 }

@@ -1,0 +1,131 @@
+"""What README.md and CONTRIBUTING.md tell people to type or to copy works as written."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import picows
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "packages").glob("*/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [
+    pytest.param(block, id=f"{page.relative_to(ROOT).as_posix()}-{number}")
+    for page in PAGES
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    )
+]
+with (ROOT / "hatch.toml").open("rb") as _file:
+    VERBS = set(tomllib.load(_file)["envs"]["default"]["scripts"])
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_code_blocks_compile(block: str) -> None:
+    compile(block, "README", "exec", dont_inherit=True)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_code_blocks_import_what_exists(block: str) -> None:
+    for names in re.findall(r"^from picows import (.*)$", block, re.MULTILINE):
+        for name in names.split(","):
+            assert hasattr(picows, name.strip())
+
+
+def test_the_first_two_commands_of_the_readme() -> None:
+    commands = re.findall(r"^(\./\S+ \S+)", README, re.MULTILINE)
+    assert commands[:2] == ["./dev demo", "./dev test"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_verbs_exist(page: str) -> None:
+    verbs = set(re.findall(r"\./dev ([a-z-]+)", (ROOT / page).read_text("utf-8")))
+    assert verbs
+    assert verbs - {"pytest"} <= VERBS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="dev is a POSIX shell script")
+def test_dev_explains_itself() -> None:
+    printed = subprocess.run([ROOT / "dev", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "./dev demo" in printed
+    assert "./dev test" in printed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="dev is a POSIX shell script")
+def test_ci_runs_the_command_of_the_readme() -> None:
+    assert "./dev test" in (ROOT / ".ci/run").read_text("utf-8")
+    for script in ("dev", ".ci/run"):
+        assert (ROOT / script).stat().st_mode & 0o111, f"{script} is not executable"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def readme_blocks() -> tuple[str, str]:
+    server, client = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    return server, client
+
+
+def example_files() -> tuple[str, str]:
+    server, client = (ROOT / "examples" / name for name in ("echo_server.py", "echo_client.py"))
+    return server.read_text("utf-8"), client.read_text("utf-8")
+
+
+@pytest.fixture(params=[readme_blocks, example_files], ids=["README", "examples"])
+def server_and_client(request: pytest.FixtureRequest, free_port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The running server, which has said that it listens, and the text of the client; on a port of their own."""
+    server, client = (text.replace("9001", str(free_port)) for text in request.param())
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-u", "-c", server], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("listening"), line + process.stdout.read()
+            yield process, client
+        finally:
+            process.kill()
+
+
+def test_the_client_talks_to_the_server(server_and_client: tuple[subprocess.Popen[str], str]) -> None:
+    _, client = server_and_client
+    done = subprocess.run([sys.executable, "-W", "error", "-c", client], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "echo: Hello, world\n", "")
+
+
+def test_the_demo_ends_by_itself() -> None:
+    command = [sys.executable, "-W", "error", "examples/demo.py", "--seconds", "1", "--size", "1000"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^ +all +[1-9][\d,]*( +\d+\.\d){3}$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to the whole console group")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_demo_ends_at_ctrl_c(loop: str) -> None:
+    import signal
+
+    command = [sys.executable, "-u", "examples/demo.py", "--loop", loop]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        shown = []
+        for line in process.stdout:
+            shown.append(line)
+            if re.match(r" +1 ", line):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0, shown
+    assert "Traceback" not in "".join(shown)
+    assert "round trips in" in shown[-1]
