@@ -52,7 +52,7 @@ ALSO_IMPORTABLE = {
     "picows.url": ["parse_url"],
 }
 
-#: Keyword parameters with their defaults, as in picows 2.3.1; the two that differ are in DIFFERENT_DEFAULTS.
+#: Keyword parameters with their defaults, as in picows 2.3.1.
 COMMON_DEFAULTS: dict[str, Any] = {
     "disconnect_on_exception": True,
     "websocket_handshake_timeout": 5,

@@ -168,7 +168,7 @@ def test_the_bare_environment_runs_the_wheel(bare_python: Path) -> None:
 @alone
 @pytest.mark.parametrize("tests", ["tests/engine", "tests/asyncio_api"])
 def test_the_wheel_alone_passes(bare_python: Path, tests: str) -> None:
-    last_line = run(bare_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests).splitlines()[-1]
+    last_line = run(bare_python, "-m", "pytest", "-q", tests).splitlines()[-1]
     assert re.search(r"\b[1-9]\d* passed", last_line)
 
 
