@@ -21,18 +21,17 @@ from picows.deflate import (
     DeflateOptions,
     DeflateParameters,
     accept_response,
-    build_extension,
     negotiate,
     offer,
-    parse_extensions,
 )
 from picows.errors import WSInvalidHeaderError, WSMessageTooBigError, WSProtocolError
+from picows.extensions import build_extension, parse_extensions
 
 TAIL = b"\x00\x00\xff\xff"
 NAME = "permessage-deflate"
 
 
-def codec(is_client_side: bool = False, options: Optional[DeflateOptions] = None, **parameters: Any) -> DeflateCodec:
+def codec(is_client_side: bool = False, options: Any = None, **parameters: Any) -> DeflateCodec:
     return DeflateCodec(DeflateParameters(**parameters), is_client_side, options or DeflateOptions())
 
 
