@@ -33,7 +33,14 @@ SEED_NAMES = {
     "ws_connect",
     "ws_create_server",
 }
-OUR_NAMES = {"WSConnectionClosed", "WSHandshakeEOFError", "WSMessageTooBigError", "ws_broadcast"}
+OUR_NAMES = {
+    "WSConnectionClosed",
+    "WSHandshakeEOFError",
+    "WSMessageListener",
+    "WSMessageTooBigError",
+    "WSServer",
+    "ws_broadcast",
+}
 
 ALSO_IMPORTABLE = {
     "picows": ["__version__", "__author__", "__impl__"],
