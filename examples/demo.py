@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from importlib.metadata import version
 from typing import Any, Callable, Coroutine, Dict, List, Optional, Tuple
 
 import picows
@@ -197,7 +198,7 @@ def find_loop(wanted: str) -> Tuple[str, Callable[[], asyncio.AbstractEventLoop]
         try:
             import uvloop
 
-            return f"uvloop {uvloop.__version__}", uvloop.new_event_loop
+            return f"uvloop {version('uvloop')}", uvloop.new_event_loop
         except ImportError:
             if wanted == "uvloop":
                 sys.exit("demo: uvloop is not installed: pip install uvloop, or --loop asyncio")
