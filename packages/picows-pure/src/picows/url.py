@@ -30,6 +30,11 @@ _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _MAX_HOST_LENGTH = 253  # RFC 1035 2.3.4, as text and without the dot of the root
 
 
+#: Upstream's names for the parts of an address.
+WSHost = str
+WSPort = int
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class WSParsedURL:
     """The parts of a URL.

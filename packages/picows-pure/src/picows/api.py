@@ -1,0 +1,15 @@
+"""The names of upstream's module `picows.api`: re-exports only."""
+
+from .client import WSListenerFactory, ws_connect
+from .options import WSLoggerLike
+from .proxy import WSSocketFactory
+from .server import WSServerListenerFactory, ws_create_server
+
+__all__ = [
+    "WSListenerFactory",
+    "WSLoggerLike",
+    "WSServerListenerFactory",
+    "WSSocketFactory",
+    "ws_connect",
+    "ws_create_server",
+]

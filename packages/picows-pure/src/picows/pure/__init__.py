@@ -1,0 +1,28 @@
+"""The engine in Python alone: the twin of `picows.core`, name by name (see `picows.abc`)."""
+
+from .broadcast import ws_broadcast
+from .buffer import MemoryBuffer
+from .closing import WSCloseHandshake, WSCloseInfo
+from .describe import describe
+from .frame import WSFrame
+from .listener import WSListener
+from .messages import WSMessageListener
+from .protocol import WSProtocol, make_protocol
+from .transport import WSTransport
+
+name = "pure"
+
+__all__ = [
+    "MemoryBuffer",
+    "WSCloseHandshake",
+    "WSCloseInfo",
+    "WSFrame",
+    "WSListener",
+    "WSMessageListener",
+    "WSProtocol",
+    "WSTransport",
+    "describe",
+    "make_protocol",
+    "name",
+    "ws_broadcast",
+]

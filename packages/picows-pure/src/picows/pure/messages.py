@@ -1,0 +1,421 @@
+"""Messages instead of frames: a listener that puts fragments together, queues them, and is read and written with `await`.
+
+Frames arrive in the loop's callback and are queued as fragments; `recv` takes one message, `recv_streaming` its fragments. Above `max_queue` frames the
+connection stops reading and the peer feels TCP's backpressure. A peer that sends its message in crumbs cannot fill memory with
+our bookkeeping: beyond a few fragments they are joined as they arrive.
+
+The parser is strict here and checks UTF-8 and sizes on the wire; compressed messages are inflated and checked here, never beyond `max_message_size`.
+CLOSE is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections import deque
+from typing import Any, AsyncIterable, AsyncIterator, Deque, Iterable, Optional, Tuple, Union
+
+from ..abc import EngineTransport, FrameRules, WSBuffer
+from ..deflate import DeflateCodec
+from ..enums import WSCloseCode, WSMsgType
+from ..errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
+from ..options import check_size
+from .frame import CONTROL, FIN, RSV1, WSFrame
+from .listener import WSListener
+from .transport import WSTransport, _as_buffer
+
+#: So many fragments of one message may wait before further ones are joined to the last.
+_SEPARATE_FRAGMENTS = 64
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+_CLEAN_CODES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.NO_INFO)
+
+
+class _Fragment:
+    """Some consecutive frames of a message."""
+
+    __slots__ = ("is_text", "data", "text", "is_first", "is_last", "frames")
+
+    def __init__(self, is_text: bool, data: Any, text: Optional[str], is_first: bool, is_last: bool) -> None:
+        self.is_text = is_text
+        self.data: Union[bytes, bytearray] = data
+        self.text = text
+        self.is_first = is_first
+        self.is_last = is_last
+        self.frames = 1
+
+    def join(self, data: Union[bytes, bytearray], is_last: bool) -> None:
+        """Append the next frame."""
+        if not isinstance(self.data, bytearray):
+            self.data = bytearray(self.data)
+        self.data += data
+        self.is_last = is_last
+        self.frames += 1
+
+
+class WSMessageListener(WSListener):
+    """A connection of whole messages. Use it as the listener factory, or derive from it.
+
+    Args:
+        request: what a listener factory is called with; not used.
+        response: as request.
+        max_message_size: limit of a message in bytes, also after inflating; more is 1009. None is no limit.
+        max_queue: frames that may wait to be received before reading pauses, or (high, low): reading goes on at low.
+            None never pauses.
+        codec: permessage-deflate as it was negotiated (see `picows.deflate`), or None.
+    """
+
+    def __init__(
+        self,
+        request: Any = None,
+        response: Any = None,
+        *,
+        max_message_size: Optional[int] = 1024 * 1024,
+        max_queue: Union[int, None, Tuple[int, int]] = 16,
+        codec: Optional[DeflateCodec] = None,
+    ) -> None:
+        self._high, self._low = _watermarks(max_queue)
+        if max_message_size is not None:
+            check_size("max_message_size", max_message_size)
+        self._max_size = max_message_size
+        self._codec = codec
+        self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
+        self.transport: Any = None
+        self._fragments: Deque[_Fragment] = deque()
+        self._queued_frames = 0
+        self._reader: Optional[asyncio.Future[None]] = None
+        self._is_receiving = False
+        self._is_reading_paused = False
+        self._is_closing = False
+        self._is_lost = False
+        # The message that is arriving.
+        self._is_text = False
+        self._is_compressed = False
+        self._in_message = False
+        self._size = 0
+        self._decoder: Any = None
+        # Sending.
+        self._drain: Optional[asyncio.Future[None]] = None
+        self._stream_lock: Optional[asyncio.Lock] = None
+
+    # --- receiving ---
+
+    async def recv(self, decode: Optional[bool] = None) -> Union[str, bytes]:
+        """Receive a message. Cancelling it loses nothing.
+
+        Args:
+            decode: True returns str, False bytes; None str for text and bytes for binary messages.
+
+        Raises:
+            WSConnectionClosed: the connection has ended and every message was received.
+            RuntimeError: another `recv` is waiting.
+        """
+        self._begin_receiving()
+        try:
+            while not self._has_message():
+                await self._wait_for_fragment()
+        finally:
+            self._is_receiving = False
+        return self._take_message(decode)
+
+    async def recv_streaming(self, decode: Optional[bool] = None) -> AsyncIterator[Union[str, bytes]]:
+        """Receive a message as an iterator over its fragments; arguments and errors as for `recv`.
+
+        Leaving it early drops the rest of the message.
+        """
+        self._begin_receiving()
+        decoder: Any = None
+        is_last = False
+        try:
+            while not is_last:
+                if not self._fragments:
+                    await self._wait_for_fragment()
+                    continue
+                fragment = self._take_fragment()
+                is_last = fragment.is_last
+                if decode is None:
+                    decode = fragment.is_text
+                if decode:
+                    decoder = decoder or _new_decoder()
+                    yield decoder.decode(fragment.data, is_last)
+                else:
+                    yield bytes(fragment.data)
+        finally:
+            self._is_receiving = False
+            if not is_last:
+                self._drop_rest_of_message()
+
+    def __aiter__(self) -> AsyncIterator[Union[str, bytes]]:
+        return self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Union[str, bytes]]:
+        """Messages until the connection is closed properly; WSConnectionClosed if it ends otherwise."""
+        try:
+            while True:
+                yield await self.recv()
+        except WSConnectionClosed as exc:
+            if exc.code not in _CLEAN_CODES:
+                raise
+
+    def _begin_receiving(self) -> None:
+        if self._is_receiving:
+            raise RuntimeError("another recv is waiting for a message on this connection")
+        self._is_receiving = True
+
+    def _has_message(self) -> bool:
+        """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
+        fragments = self._fragments
+        while len(fragments) > 1 and not fragments[0].is_last:
+            follower = fragments[1]
+            fragments[0].join(follower.data, follower.is_last)
+            fragments[0].text = None
+            del fragments[1]
+        if not fragments or fragments[0].is_last:
+            return bool(fragments)
+        self._queued_frames -= fragments[0].frames
+        fragments[0].frames = 0
+        self._resume_reading()
+        return False
+
+    def _take_fragment(self) -> _Fragment:
+        fragment = self._fragments.popleft()
+        self._queued_frames -= fragment.frames
+        self._resume_reading()
+        return fragment
+
+    def _take_message(self, decode: Optional[bool]) -> Union[str, bytes]:
+        fragment = self._take_fragment()
+        if fragment.is_text if decode is None else decode:
+            return fragment.data.decode() if fragment.text is None else fragment.text
+        return bytes(fragment.data)
+
+    def _drop_rest_of_message(self) -> None:
+        while self._fragments and not self._fragments[0].is_first:
+            self._take_fragment()
+
+    async def _wait_for_fragment(self) -> None:
+        if self._is_lost:
+            raise self._closed_error()
+        if self._reader is None:
+            self._reader = asyncio.get_running_loop().create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def _closed_error(self) -> WSConnectionClosed:
+        handshake = self.transport.close_handshake
+        received = None if handshake is None else handshake.recv
+        if received is None:
+            error = WSConnectionClosed(WSCloseCode.ABNORMAL_CLOSURE, "")
+        else:
+            error = WSConnectionClosed(received.code, received.reason or "")
+        error.__cause__ = self.transport._failure
+        return error
+
+    # --- frames from the engine ---
+
+    def on_ws_connected(self, transport: EngineTransport) -> None:
+        """The connection can be used."""
+        self.transport = transport
+
+    def on_ws_frame(self, transport: EngineTransport, frame: Any) -> None:
+        """Queue data, answer CLOSE."""
+        if frame._first & CONTROL:
+            if frame._msg_type is WSMsgType.CLOSE:
+                self._on_close(frame)
+            return
+        if frame._msg_type is not WSMsgType.CONTINUATION:
+            self._begin_message(frame)
+        is_last = frame._first >= FIN
+        data = self._inflate(frame, is_last) if self._is_compressed else frame._payload
+        is_first, self._in_message = not self._in_message, not is_last
+        if self._is_closing and self._queued_frames >= self._high:
+            return  # after close() nobody has promised to receive
+        self._enqueue(data, frame._text, is_first, is_last)
+
+    def on_ws_disconnected(self, transport: EngineTransport) -> None:
+        """Wake everybody who waits."""
+        self._is_lost = True
+        self._codec = None
+        self._wake_reader()
+        self.resume_writing()
+
+    def _begin_message(self, frame: WSFrame) -> None:
+        self._is_text = frame._msg_type is WSMsgType.TEXT
+        self._is_compressed = bool(frame._first & RSV1)
+        self._size = 0
+        self._decoder = _new_decoder() if self._is_compressed and self._is_text else None
+
+    def _inflate(self, frame: WSFrame, is_last: bool) -> bytes:
+        """One frame of a compressed message, inflated and, if it is text, checked."""
+        codec = self._codec
+        if codec is None:
+            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "compressed message, but compression was not negotiated")
+        budget = None if self._max_size is None else self._max_size - self._size
+        try:
+            data = codec.decompress(frame._payload, is_last, budget)
+        except WSMessageTooBigError as exc:
+            limit = self._max_size or 0
+            raise WSMessageTooBigError(
+                f"message inflates to more than {limit} bytes", self._size + exc.size, limit
+            ) from None
+        self._size += len(data)
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(data, is_last)
+            except UnicodeDecodeError as exc:
+                raise WSProtocolError(WSCloseCode.INVALID_TEXT, f"text is not UTF-8: {exc.reason}") from exc
+        return data
+
+    def _enqueue(self, data: Any, text: Optional[str], is_first: bool, is_last: bool) -> None:
+        fragments = self._fragments
+        if not is_first and len(fragments) >= _SEPARATE_FRAGMENTS and not fragments[-1].is_last:
+            fragments[-1].join(data, is_last)
+        else:
+            fragments.append(_Fragment(self._is_text, data, text, is_first, is_last))
+        self._queued_frames += 1
+        self._wake_reader()
+        if self._queued_frames > self._high and not self._is_closing and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self.transport.underlying_transport.pause_reading()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _resume_reading(self) -> None:
+        if self._is_reading_paused and self._queued_frames <= self._low:
+            self._is_reading_paused = False
+            if not self._is_lost:
+                self.transport.underlying_transport.resume_reading()
+
+    def _on_close(self, frame: WSFrame) -> None:
+        """Answer; the server then hangs up, the client waits for it (RFC 6455 7.1.1)."""
+        if not self.transport.is_close_frame_sent:
+            self.transport.send_close(frame.get_close_code(), frame.get_close_message())
+        if not self.transport.is_client_side:
+            self.transport.disconnect()
+
+    # --- sending ---
+
+    async def send(self, message: WSBuffer, text: Optional[bool] = None) -> None:
+        """Send a message; returns when the write buffer has room for more.
+
+        Args:
+            message: str is sent as text, anything else as binary.
+            text: True sends bytes (which must be UTF-8) as text, False a str as binary.
+
+        Raises:
+            WSConnectionClosed: the connection is closing or closed; the message was not sent.
+            TypeError, BufferError: as `WSTransport.send`.
+        """
+        if self._stream_lock is not None and self._stream_lock.locked():
+            async with self._stream_lock:
+                self._send_frame(message, self._opcode(message, text), True, True)
+        else:
+            self._send_frame(message, self._opcode(message, text), True, True)
+        if self._drain is not None:
+            await self._wait_for_drain()
+
+    async def send_fragments(
+        self, fragments: Union[Iterable[WSBuffer], AsyncIterable[WSBuffer]], text: Optional[bool] = None
+    ) -> None:
+        """Send one message in fragments; other messages wait until it is complete.
+
+        If the iterable raises, or this is cancelled, the message cannot be completed: the connection is then closed with 1011.
+
+        Args:
+            fragments: all str or all bytes-like; none is sent as an empty binary message.
+            text: as for `send`.
+        """
+        if self._stream_lock is None:
+            self._stream_lock = asyncio.Lock()
+        opcode: int = WSMsgType.BINARY
+        is_first = True
+        async with self._stream_lock:
+            try:
+                async for fragment in _iterate(fragments):
+                    if is_first:
+                        opcode = self._opcode(fragment, text)
+                    self._send_frame(fragment, opcode, is_first, False)
+                    is_first = False
+                    if self._drain is not None:
+                        await self._wait_for_drain()
+                self._send_frame(b"", opcode, is_first, True)
+            except BaseException:
+                if not is_first and not self.transport.is_close_frame_sent:
+                    self.transport.send_close(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
+                raise
+
+    async def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
+        """Close properly (RFC 6455 7.1.2) and wait until the connection has ended, at most for `close_timeout`.
+
+        Messages that were queued can still be received; those that arrive while closing are queued up to `max_queue`. Idempotent.
+        """
+        self._is_closing = True
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            if not self._is_lost:
+                self.transport.underlying_transport.resume_reading()
+        if not self.transport.is_close_frame_sent:
+            self.transport.send_close(code, reason)
+        await self._wait_lost()
+
+    async def _wait_lost(self) -> None:
+        try:
+            await self.transport.wait_disconnected()
+        except Exception as exc:
+            if exc is not self.transport._failure:
+                raise
+
+    def pause_writing(self) -> None:
+        """The write buffer is full: `send` waits from now on."""
+        if self._drain is None and not self._is_lost:
+            self._drain = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """The write buffer has room again."""
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_result(None)
+
+    async def _wait_for_drain(self) -> None:
+        drain = self._drain
+        if drain is not None:
+            await asyncio.shield(drain)
+        if self._is_lost:
+            raise self._closed_error()
+
+    def _opcode(self, message: object, text: Optional[bool]) -> WSMsgType:
+        is_text = isinstance(message, str) if text is None else text
+        return WSMsgType.TEXT if is_text else WSMsgType.BINARY
+
+    def _send_frame(self, message: WSBuffer, opcode: int, is_first: bool, is_last: bool) -> None:
+        transport: WSTransport = self.transport
+        payload = _as_buffer(message)
+        if transport._is_sealed:
+            raise self._closed_error()
+        codec = self._codec
+        is_compressed = codec is not None and is_first and is_last and codec.should_compress(len(payload))
+        if is_compressed and codec is not None:
+            payload = codec.compress(payload)
+        transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
+
+
+async def _iterate(fragments: Any) -> AsyncIterator[WSBuffer]:
+    if isinstance(fragments, AsyncIterable):
+        async for fragment in fragments:
+            yield fragment
+    else:
+        for fragment in fragments:
+            yield fragment
+
+
+def _watermarks(max_queue: Union[int, None, Tuple[int, int]]) -> Tuple[int, int]:
+    """(high, low) in frames."""
+    if max_queue is None:
+        return 1 << 62, 1 << 61
+    high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, max_queue // 4)
+    if not 0 <= low <= high or high == 0:
+        raise ValueError(f"max_queue must be greater than 0, and low not above high, got high={high}, low={low}")
+    return high, low

@@ -1,0 +1,218 @@
+"""Frames out of bytes (RFC 6455 5.2): the hot path of receiving.
+
+`feed` takes what one read brought and calls `deliver(frame)` for each complete frame, in order, until that returns False. A frame is
+delivered only when it is known whether another complete one follows it in the same read (`last_in_buffer`), that is one header late.
+
+Between reads a connection keeps nothing but what it must: a few bytes of a header or of a small frame (`_tail`), or, for a
+larger frame, a buffer of exactly its size (`Pending`) into which the event loop reads directly.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Tuple, Union
+
+from ..abc import FrameRules
+from ..enums import WSCloseCode, WSMsgType
+from ..errors import WSMessageTooBigError, WSProtocolError
+from .closing import MAX_CONTROL_PAYLOAD
+from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
+from .mask import mask, mask_short
+from .strict import MessageState
+
+#: An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when a peer sends single bytes.
+_SMALL = 4096
+_MASK_BIT = 0x80
+_new_frame = WSFrame.__new__
+
+
+class Pending:
+    """A frame whose header is known and whose payload has not arrived completely."""
+
+    __slots__ = ("first", "key", "payload", "filled", "rest", "state", "decoded")
+
+    def __init__(self, first: int, key: Optional[int], size: int, state: Optional[MessageState]) -> None:
+        self.first = first
+        self.key = key
+        self.payload = bytearray(size)
+        self.filled = 0
+        #: What is still to be read into.
+        self.rest = memoryview(self.payload)
+        #: Set where the payload is text that must be validated as it arrives.
+        self.state = state
+        self.decoded = 0
+
+    def advance(self, count: int) -> bool:
+        """`count` more bytes were read into `rest`; True if that was all."""
+        self.filled += count
+        self.rest = self.rest[count:]
+        if self.state is not None:
+            self._validate(self.state)
+        return not self.rest
+
+    def _validate(self, state: MessageState) -> None:
+        """Unmask and decode what has arrived: UTF-8 fails at its first bad byte, not at the end of the frame."""
+        start, stop = self.decoded, self.filled
+        piece: Union[bytes, bytearray] = self.payload[start:stop]
+        if self.key is not None:
+            piece = mask(piece, _rotate(self.key, start & 3))
+            self.payload[start:stop] = piece
+        self.decoded = stop
+        state.decode(piece, not self.rest and bool(self.first & FIN))
+
+    def finish(self) -> Union[bytes, bytearray]:
+        """The unmasked payload."""
+        self.rest = self.rest[:0]
+        if self.key is None or self.state is not None:
+            return self.payload
+        return mask(self.payload, self.key)
+
+
+class FrameParser:
+    """The receiving half of one connection.
+
+    Args:
+        is_client_side: True expects unmasked frames, False masked ones (RFC 6455 5.1).
+        max_frame_size: limit of a data frame's payload in bytes.
+        deliver: takes a frame; returns False if nothing more may be delivered.
+        rules: those of strict mode, None for the bare frame layer.
+    """
+
+    __slots__ = ("_deliver", "_masked", "_limit", "_state", "_quick", "_key_size", "_tail", "pending")
+
+    def __init__(
+        self, is_client_side: bool, max_frame_size: int, deliver: Callable[[WSFrame], bool], rules: Optional[FrameRules]
+    ) -> None:
+        self._deliver = deliver
+        self._masked = 0 if is_client_side else _MASK_BIT
+        self._limit = max_frame_size
+        self._quick = min(MAX_CONTROL_PAYLOAD, max_frame_size)
+        self._key_size = 0 if is_client_side else 4
+        self._state = None if rules is None else MessageState(rules)
+        self._tail = b""
+        self.pending: Optional[Pending] = None
+
+    def feed(self, data: bytes) -> None:
+        """Process what a read brought, which must not be continued by `pending`.
+
+        Raises:
+            WSProtocolError: the peer broke the protocol; the frames before that were delivered.
+        """
+        if self._tail:
+            data = self._tail + data
+            self._tail = b""
+        frame: Optional[WSFrame] = None
+        deliver, state, masked, quick = self._deliver, self._state, self._masked, self._quick
+        pos, end = 0, len(data)
+        is_text = False
+        try:
+            while end - pos > 1:
+                first = data[pos]
+                # With the right mask bit this is the 7-bit length, with the wrong one it is above 127.
+                size = data[pos + 1] ^ masked
+                body = pos + 2 + self._key_size
+                msg_type = MESSAGE_TYPES[first]
+                if size > quick or msg_type is None:
+                    size, body = self._parse_header(data, pos, first, size)
+                if body > end:
+                    break
+                if state is not None:
+                    is_text = state.admit(first, size)
+                stop = body + size
+                if stop > end:
+                    if state is not None or size > _SMALL:
+                        self._begin(data, body, first, size, is_text)
+                        pos = end
+                    break
+                if frame is not None:
+                    frame._last_in_buffer = 0
+                    if not deliver(frame):
+                        return
+                    frame = None
+                payload = data[body:stop]
+                if masked:
+                    key = int.from_bytes(data[body - 4 : body], "little")
+                    payload = mask_short(payload, key) if size <= 1024 else mask(payload, key)
+                frame = _new_frame(WSFrame)
+                frame._text = self._check_text(payload, first) if is_text else None
+                frame._first = first
+                frame._msg_type = msg_type  # type: ignore[assignment]
+                frame._payload = payload
+                frame._tail_size = end - stop
+                frame._last_in_buffer = 1
+                pos = stop
+        except WSProtocolError:
+            if frame is not None and not deliver(frame):
+                return
+            raise
+        if frame is None or deliver(frame):
+            self._tail = data[pos:]
+
+    def fill_pending(self, data: bytes) -> bytes:
+        """Copy what belongs to `pending` into it, deliver it if that completes it, and return what is left of the data."""
+        pending = self.pending
+        if pending is None:
+            return data
+        count = min(len(pending.rest), len(data))
+        pending.rest[:count] = data[:count]
+        if not self.advance_pending(count):
+            return b""
+        return data[count:]
+
+    def advance_pending(self, count: int) -> bool:
+        """`count` bytes were read into `pending.rest`; True if that completed the frame and more may be delivered."""
+        pending = self.pending
+        if pending is None or not pending.advance(count):
+            return False
+        self.pending = None
+        return self._deliver(make_frame(pending.first, WSMsgType(pending.first & 0x0F), pending.finish()))
+
+    def _check_text(self, payload: bytes, first: int) -> Optional[str]:
+        """Validate text; the text itself, if the frame is the whole message."""
+        state = self._state
+        text = None if state is None else state.decode(payload, first > 127)
+        return text if first & 0x8F == FIN | WSMsgType.TEXT else None
+
+    def _begin(self, data: bytes, body: int, first: int, size: int, is_text: bool) -> None:
+        key = int.from_bytes(data[body - 4 : body], "little") if self._masked else None
+        pending = self.pending = Pending(first, key, size, self._state if is_text else None)
+        count = len(data) - body
+        pending.rest[:count] = data[body:]
+        pending.advance(count)
+
+    def _parse_header(self, data: bytes, pos: int, first: int, size: int) -> Tuple[int, int]:
+        """All headers but the shortest and most frequent: (size, where the payload begins).
+
+        The second is beyond the data where the header is not complete.
+        """
+        if MESSAGE_TYPES[first] is None:
+            if MESSAGE_TYPES[first | FIN] is None:
+                raise _violation(f"frame with reserved opcode {first & 0x0F}")
+            raise _violation("fragmented control frame")
+        if size > 127:
+            raise _violation("masked frame from the server" if not self._masked else "unmasked frame from the client")
+        if first & CONTROL:
+            if size > MAX_CONTROL_PAYLOAD:
+                raise _violation(f"control frame with more than {MAX_CONTROL_PAYLOAD} bytes")
+            return size, pos + 2 + self._key_size
+        body = pos + 2
+        if size > 125:
+            length_size, smallest = (2, 126) if size == 126 else (8, 65536)
+            body += length_size
+            if body > len(data):
+                return size, len(data) + 1
+            size = int.from_bytes(data[pos + 2 : body], "big")
+            if size < smallest and self._state is not None and self._state.rules.minimal_lengths:
+                raise _violation(f"length {size} is not encoded in the fewest bytes")
+        if size > self._limit:
+            raise WSMessageTooBigError(f"frame of {size} bytes, {self._limit} are allowed", size, self._limit)
+        return size, body + self._key_size
+
+
+def _rotate(key: int, count: int) -> int:
+    """The key as it continues after `count` bytes, 0 to 3."""
+    bits = count << 3
+    return (key >> bits | key << (32 - bits)) & 0xFFFFFFFF
+
+
+def _violation(message: str) -> WSProtocolError:
+    return WSProtocolError(WSCloseCode.PROTOCOL_ERROR, message)

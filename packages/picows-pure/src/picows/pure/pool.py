@@ -1,0 +1,84 @@
+"""What the connections of one thread share, so that an idle connection owns no buffer.
+
+- one read buffer: an event loop asks for a buffer, fills it and hands it over in one go, so one serves all its connections;
+- masking keys, drawn from the operating system in blocks: one key costs nanoseconds and no system call;
+- the batch: while one read is being processed, each connection's first write goes out at once and its later ones are
+  gathered and leave together at the end of the batch (see `wire`).
+
+A pool belongs to one thread: keys are never shared between threads. After fork() the child draws a new block.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import weakref
+from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
+
+if TYPE_CHECKING:
+    from .wire import Wire
+
+#: Small enough that the bytes copied out of it stay below malloc's threshold for mmap, whose page faults cost more than the read.
+READ_SIZE = 64 * 1024
+_KEYS_PER_BLOCK = 256
+_unpack_little = struct.Struct(f"<{_KEYS_PER_BLOCK}I").unpack
+_unpack_big = struct.Struct(f">{_KEYS_PER_BLOCK}I").unpack
+
+
+class Pool:
+    """The shared state of one thread's connections."""
+
+    __slots__ = ("read_view", "in_batch", "batch", "gathering", "_keys", "__weakref__")
+
+    def __init__(self) -> None:
+        self.read_view = memoryview(bytearray(READ_SIZE))
+        self.in_batch = False
+        #: Counts batches, so that a transport can tell its first write of a batch from later ones without being reset.
+        self.batch = 0
+        #: Connections that hold gathered writes.
+        self.gathering: List[Wire] = []
+        self._keys: Iterator[Tuple[int, int]] = iter(())
+        _pools.add(self)
+
+    def next_key(self) -> Tuple[int, int]:
+        """A fresh masking key, its four bytes read as a little-endian and as a big-endian integer."""
+        key = next(self._keys, None)
+        if key is None:
+            block = os.urandom(4 * _KEYS_PER_BLOCK)
+            self._keys = zip(_unpack_little(block), _unpack_big(block))
+            key = next(self._keys)
+        return key
+
+    def forget_keys(self) -> None:
+        """Draw a new block for the next key."""
+        self._keys = iter(())
+
+    def end_batch(self) -> None:
+        """Send what was gathered, and end the batch."""
+        self.in_batch = False
+        while self.gathering:
+            wires, self.gathering = self.gathering, []
+            for wire in wires:
+                wire.end_batch()
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_local = threading.local()
+
+
+def current_pool() -> Pool:
+    """The pool of the calling thread."""
+    pool: Optional[Pool] = getattr(_local, "pool", None)
+    if pool is None:
+        pool = _local.pool = Pool()
+    return pool
+
+
+def _forget_all_keys() -> None:
+    for pool in list(_pools):
+        pool.forget_keys()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all_keys)

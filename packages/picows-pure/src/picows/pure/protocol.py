@@ -1,0 +1,355 @@
+"""The asyncio protocol of one connection: reads for the parser, and what happens around each frame.
+
+The event loop reads into the thread's shared buffer (`Pool.read_view`), or, while a large frame is incomplete, into the rest of
+that frame's own buffer. Until the opening handshake is complete everything is passed on to the `Opening`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any, MutableSet, Optional, Union
+
+from ..abc import EngineListener, FrameRules, Opening
+from ..enums import PICOWS_DEBUG_LL, WSCloseCode, WSMsgType, is_sendable_close_code
+from ..errors import WSProtocolError
+from ..http import WSUpgradeRequest, WSUpgradeResponse
+from ..options import ConnectionOptions
+from .closing import parse_close_payload, truncated_reason
+from .frame import CONTROL, WSFrame
+from .listener import overrides
+from .parser import FrameParser
+from .pool import Pool, current_pool
+from .transport import WSTransport
+from .wire import is_secure
+
+_INET = (socket.AF_INET, socket.AF_INET6)
+
+
+class _Connection:
+    """Everything of WSProtocol but the way in which the event loop hands bytes over."""
+
+    __slots__ = (
+        "__weakref__",
+        "transport",
+        "_auto_pong",
+        "_listener",
+        "_loop",
+        "_opening",
+        "_options",
+        "_parser",
+        "_pool",
+        "_registry",
+        "_own_view",
+        "_debug",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: ConnectionOptions,
+        opening: Opening,
+        registry: Optional[MutableSet[Any]] = None,
+    ) -> None:
+        self.transport: Any = None
+        self._loop = loop
+        self._options = options
+        self._auto_pong = options.enable_auto_pong
+        self._opening: Optional[Opening] = opening
+        self._registry = registry
+        self._listener: Any = None
+        self._parser: Any = None
+        self._pool: Pool = current_pool()
+        self._own_view: Optional[memoryview] = None
+        self._debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
+
+    # --- asyncio calls these ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection exists: tune the socket and start the opening handshake."""
+        options = self._options
+        try:
+            _tune_socket(transport)
+            self.transport = WSTransport(options.is_client_side, transport, options.logger, self._loop, options)
+            if options.logger.isEnabledFor(logging.INFO):
+                self.transport._log(
+                    logging.INFO,
+                    "connected, local %s, peer %s, %s",
+                    transport.get_extra_info("sockname"),
+                    transport.get_extra_info("peername"),
+                    "TLS" if is_secure(transport) else "plain",
+                )
+            if self._opening is not None:
+                self._opening.connection_made(self)
+        except Exception as exc:
+            opening, self._opening = self._opening, None
+            if opening is not None:
+                opening.connection_lost(exc)
+            transport.abort()  # type: ignore[attr-defined]
+
+    def eof_received(self) -> None:
+        """The peer has finished sending: the transport closes itself."""
+        if self._opening is not None:
+            self._opening.eof_received()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        """The connection is gone: tell the listener, then those who wait."""
+        opening, self._opening = self._opening, None
+        transport = self.transport
+        if opening is not None:
+            opening.connection_lost(exc)
+        if transport is None:
+            return
+        transport._on_lost()
+        if self._registry is not None:
+            self._registry.discard(transport)
+        if self._listener is not None:
+            transport._log(logging.INFO, "disconnected%s", f": {exc!r}" if exc else "")
+            self._call_disconnected(self._listener)
+        transport._release_waiters()
+        self._parser = self._listener = None
+
+    def pause_writing(self) -> None:
+        """The write buffer is above its high watermark."""
+        self.transport._on_pause_writing()
+        self._report_pressure(
+            "pause_writing", "the peer reads slower than is sent: write buffer above its high watermark"
+        )
+
+    def resume_writing(self) -> None:
+        """The write buffer is below its low watermark."""
+        self.transport._on_resume_writing()
+        self._report_pressure("resume_writing", "write buffer below its low watermark again")
+
+    def _report_pressure(self, method: str, message: str) -> None:
+        if self._listener is None:
+            return
+        if overrides(self._listener, method):
+            getattr(self._listener, method)()
+        else:
+            self.transport._log(logging.WARNING, message)
+
+    # --- the opening calls this ---
+
+    def open(
+        self, listener: EngineListener, request: WSUpgradeRequest, response: WSUpgradeResponse, remainder: bytes
+    ) -> None:
+        """The handshake is complete: from now on frames go to `listener`, those in `remainder` first."""
+        transport = self.transport
+        self._opening = None
+        self._listener = transport._listener = listener
+        transport._request, transport._response = request, response
+        rules = listener._frame_rules
+        if rules is None and self._options.strict:
+            rules = FrameRules()
+        self._parser = FrameParser(self._options.is_client_side, self._options.max_frame_size, self._deliver, rules)
+        if self._registry is not None:
+            self._registry.add(transport)
+        try:
+            listener.on_ws_connected(transport)
+        except Exception as exc:
+            self._fail_callback(exc, "on_ws_connected", True)
+            return
+        transport._start_auto_ping()
+        if remainder and not transport._input_is_over:
+            self._process(remainder)
+
+    # --- bytes to frames ---
+
+    def _process(self, data: bytes, read_into_pending: int = 0) -> None:
+        """Bytes of frames arrived: `data`, or so many bytes that were read right into the pending frame."""
+        transport = self.transport
+        if transport._input_is_over:
+            return
+        if transport._auto_pinger is not None:
+            transport._auto_pinger.last_data_time = self._loop.time()
+        pool, parser = self._pool, self._parser
+        is_outermost = not pool.in_batch
+        if is_outermost:
+            pool.in_batch = True
+            pool.batch += 1
+        try:
+            if read_into_pending:
+                parser.advance_pending(read_into_pending)
+            else:
+                if parser.pending is not None:
+                    data = parser.fill_pending(data)
+                if data and not transport._input_is_over:
+                    parser.feed(data)
+        except WSProtocolError as exc:
+            self._fail(exc)
+        finally:
+            if is_outermost:
+                pool.end_batch()
+
+    def _receive(self, data: bytes) -> None:
+        if self._debug:
+            self.transport._log_bytes("received", data)
+        if self._opening is not None:
+            self._opening.data_received(data)
+        elif self._parser is not None:
+            self._process(data)
+
+    # --- frames to the listener ---
+
+    def _deliver(self, frame: WSFrame) -> bool:
+        """Hand one frame over; False if no further one may be."""
+        transport = self.transport
+        if frame._first & CONTROL or transport._awaits_pong:
+            self._deliver_control(frame)
+        else:
+            try:
+                self._listener.on_ws_frame(transport, frame)
+            except Exception as exc:
+                self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
+        return not transport._input_is_over
+
+    def _deliver_control(self, frame: WSFrame) -> None:
+        """A control frame, or any frame while a pong is awaited (an application may have pongs of its own)."""
+        transport, listener = self.transport, self._listener
+        if frame._msg_type is WSMsgType.PING and self._auto_pong:
+            transport._answer_ping(frame._payload)
+            return
+        if frame._msg_type is WSMsgType.CLOSE:
+            transport._close_record()._record_received(parse_close_payload(frame._payload))
+            transport._input_is_over = True
+        try:
+            if transport._awaits_pong and listener.is_user_specific_pong(frame):
+                transport.notify_user_specific_pong_received()
+            else:
+                listener.on_ws_frame(transport, frame)
+        except Exception as exc:
+            self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
+        if frame._msg_type is WSMsgType.CLOSE and (self._options.enable_auto_close or transport._hangs_up):
+            self._answer_close()
+
+    def _answer_close(self) -> None:
+        """The peer closes and the listener has not answered: echo its code; the server then hangs up (RFC 6455 7.1.1)."""
+        transport = self.transport
+        received = transport._close_record()._recv
+        if received is not None and not transport._is_sealed:
+            transport.send_close(received.code, received.reason)
+        if not self._options.is_client_side:
+            transport.disconnect()
+
+    # --- failures ---
+
+    def _fail(self, exc: WSProtocolError) -> None:
+        """The peer broke the protocol (RFC 6455 7.1.7)."""
+        transport = self.transport
+        transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
+        self._remember(exc)
+        transport._farewell(exc.code, truncated_reason(str(exc)))
+
+    def _fail_callback(self, exc: Exception, callback: str, is_fatal: bool) -> None:
+        """A callback raised. A WSProtocolError is a request to close with its code, whatever the options say."""
+        transport = self.transport
+        if isinstance(exc, WSProtocolError):
+            code, reason = _sendable(exc), truncated_reason(str(exc))
+        else:
+            code, reason = WSCloseCode.INTERNAL_ERROR, b""
+            if not is_fatal:
+                transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
+                return
+        is_first = self._remember(exc)
+        level = logging.WARNING if is_first and self._options.is_client_side else logging.ERROR
+        # A client's first failure is raised by wait_disconnected, with its traceback.
+        transport._log(
+            level,
+            "%s raised %r, closing with %d",
+            callback,
+            exc,
+            code,
+            exc_info=None if level == logging.WARNING else exc,
+        )
+        transport._farewell(code, reason)
+
+    def _remember(self, exc: BaseException) -> bool:
+        """Keep the first failure for wait_disconnected; True if this is it."""
+        if self.transport._failure is None:
+            self.transport._failure = exc
+            return True
+        return False
+
+    def _call_disconnected(self, listener: EngineListener) -> None:
+        try:
+            listener.on_ws_disconnected(self.transport)
+        except Exception as exc:
+            is_first = self._remember(exc)
+            level = logging.WARNING if is_first and self._options.is_client_side else logging.ERROR
+            self.transport._log(level, "on_ws_disconnected raised", exc_info=exc)
+
+
+class WSProtocol(_Connection, asyncio.BufferedProtocol):
+    """The protocol for loops that read into the protocol's buffer.
+
+    Args:
+        loop: the loop that the connection belongs to.
+        options: validated options of this side.
+        opening: drives the opening handshake.
+        registry: a set that holds the WSTransport of each open connection.
+    """
+
+    __slots__ = ()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the loop reads into: a pending frame's own buffer, else the thread's."""
+        parser = self._parser
+        if parser is not None and parser.pending is not None:
+            return parser.pending.rest  # type: ignore[no-any-return]
+        return self._own_view or self._pool.read_view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """`nbytes` bytes were read."""
+        parser = self._parser
+        if parser is not None:
+            if parser.pending is not None:
+                self._process(b"", nbytes)
+                return
+            if not self._debug:
+                self._process(bytes((self._own_view or self._pool.read_view)[:nbytes]))
+                return
+        self._receive(bytes((self._own_view or self._pool.read_view)[:nbytes]))
+
+
+class WSStreamProtocol(_Connection, asyncio.Protocol):
+    """The protocol for loops whose own read buffer is as good as ours (uvloop): one call a read instead of two."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes were read."""
+        self._receive(data)
+
+
+def make_protocol(
+    loop: asyncio.AbstractEventLoop,
+    options: ConnectionOptions,
+    opening: Opening,
+    registry: Optional[MutableSet[Any]] = None,
+) -> Union[WSProtocol, WSStreamProtocol]:
+    """The protocol that reads fastest on this loop."""
+    module = type(loop).__module__
+    if module.startswith("uvloop"):
+        return WSStreamProtocol(loop, options, opening, registry)
+    protocol = WSProtocol(loop, options, opening, registry)
+    if "Proactor" in type(loop).__name__ or module.startswith("winloop"):
+        # Completion-based loops keep the buffer while they wait for data.
+        protocol._own_view = memoryview(bytearray(options.read_buffer_init_size))
+    return protocol
+
+
+def _sendable(exc: WSProtocolError) -> int:
+    """The code a user asked for, or 1011 where it cannot be sent."""
+    return exc.code if is_sendable_close_code(exc.code) else WSCloseCode.INTERNAL_ERROR
+
+
+def _tune_socket(transport: asyncio.BaseTransport) -> None:
+    """No Nagle: a frame is never worth waiting for. Acknowledge at once where that can be asked for."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in _INET:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_QUICKACK"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

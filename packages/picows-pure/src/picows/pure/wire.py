@@ -1,0 +1,148 @@
+"""How bytes leave: straight to the socket while nothing is pending, else through the event loop's transport.
+
+One connection's `Wire` owns neither the socket nor the transport. Over plain TCP and Unix sockets it calls send(2) itself with MSG_NOSIGNAL; what the
+socket does not take goes to the transport, which owns backpressure. Over TLS everything goes through the transport.
+
+Within a batch (see `pool`) the first write goes out at once and later ones are gathered until the end of the batch or 64 KiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import Any, List, Optional
+
+from .mask import Buffer
+from .pool import Pool
+
+GATHER_LIMIT = 64 * 1024
+#: Above it, header and payload are sent as two buffers in one call: a copy would cost more than the longer call.
+JOIN_LIMIT = 32 * 1024
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+#: PyPy closes the descriptor of any socket object that it collects, so none may be made from a borrowed one.
+_CAN_BORROW = _NO_SIGNAL != 0 and sys.implementation.name == "cpython"
+
+
+class _BorrowedSocket(socket.socket):
+    """A socket object on a descriptor that belongs to the loop's transport: never closes it."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.detach()
+
+
+def is_secure(transport: asyncio.BaseTransport) -> bool:
+    """True if the transport encrypts."""
+    return transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
+
+
+def _borrow_socket(transport: asyncio.BaseTransport) -> Optional[socket.socket]:
+    sock = transport.get_extra_info("socket")
+    if not _CAN_BORROW or sock is None or is_secure(transport):
+        return None
+    return _BorrowedSocket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+
+
+class Wire:
+    """The way out of one connection."""
+
+    __slots__ = ("transport", "_socket", "_backlog", "_pool", "_batch", "_gathered", "_gathered_size", "coalesce")
+
+    def __init__(self, transport: Any, pool: Pool, coalesce: bool) -> None:
+        self.transport = transport
+        self._pool = pool
+        self.coalesce = coalesce
+        self._socket = _borrow_socket(transport)
+        self._backlog = False
+        self._batch = -1
+        self._gathered: Optional[List[bytes]] = None
+        self._gathered_size = 0
+
+    @property
+    def pending_size(self) -> int:
+        """Bytes accepted and not yet given to the kernel."""
+        return self._gathered_size + int(self.transport.get_write_buffer_size())
+
+    def write_frame(self, header: bytes, payload: Buffer) -> None:
+        """Write one frame; `payload` may be changed by its owner as soon as this returns."""
+        if len(payload) <= JOIN_LIMIT:
+            self.write(header + payload)
+        else:
+            self.flush()
+            self._write_parts(header, payload)
+
+    def write(self, data: bytes) -> None:
+        """Write bytes that are one frame or several."""
+        pool = self._pool
+        if pool.in_batch and self.coalesce:
+            if self._batch == pool.batch:
+                self._gather(data)
+                return
+            self._batch = pool.batch
+        self._write_now(data)
+
+    def _gather(self, data: bytes) -> None:
+        if self._gathered is None:
+            self._gathered = []
+            self._pool.gathering.append(self)
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        if self._gathered_size >= GATHER_LIMIT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        if gathered := self._gathered:
+            self._gathered = []
+            self._gathered_size = 0
+            self._write_now(b"".join(gathered))
+
+    def end_batch(self) -> None:
+        """The batch has ended: send what was gathered and own no list between batches."""
+        self.flush()
+        self._gathered = None
+
+    def drop(self) -> None:
+        """Forget what was gathered, and the socket: nothing is written any more."""
+        self._gathered = None
+        self._gathered_size = 0
+        if self._socket is not None:
+            self._socket.detach()
+            self._socket = None
+
+    def _is_clear(self) -> bool:
+        """True if nothing is waiting in the transport, so that the socket may be written to directly."""
+        if self._backlog:
+            self._backlog = self.transport.get_write_buffer_size() > 0
+        return not self._backlog
+
+    def _write_now(self, data: bytes) -> None:
+        if self._socket is not None and (not self._backlog or self._is_clear()):
+            try:
+                sent = self._socket.send(data, _NO_SIGNAL)
+            except OSError:
+                sent = 0  # EAGAIN; anything else the transport will meet again and report as it does
+            if sent == len(data):
+                return
+            self._backlog = True
+            self.transport.write(memoryview(data)[sent:])
+        else:
+            self.transport.write(data)
+
+    def _write_parts(self, header: bytes, payload: Buffer) -> None:
+        sent = 0
+        if self._socket is not None and self._is_clear():
+            try:
+                sent = self._socket.sendmsg((header, payload), (), _NO_SIGNAL)
+            except OSError:
+                sent = 0  # as in _write_now
+            self._backlog = sent < len(header) + len(payload)
+            if not self._backlog:
+                return
+        if sent < len(header):
+            self.transport.write(header[sent:])
+        rest = memoryview(payload)[max(0, sent - len(header)) :]
+        # The transport may keep what it is given: only bytes cannot change any more.
+        self.transport.write(rest if type(payload) is bytes else bytes(rest))

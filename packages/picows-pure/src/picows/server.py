@@ -1,0 +1,367 @@
+"""ws_create_server: a listening socket, and the opening handshake of each connection that it accepts."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Awaitable, Callable, Generator, List, Optional, Set, Union
+
+from ._engine import pick
+from .abc import Engine, EngineListener
+from .enums import WSAutoPingStrategy, WSCloseCode
+from .errors import WSHandshakeError
+from .handshake import ServerHandshake, refusal
+from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+from .options import (
+    DEFAULT_HANDSHAKE_TIMEOUT,
+    NOT_GIVEN,
+    ConnectionOptions,
+    WSLoggerLike,
+    auto_ping_policy,
+    check_timeout,
+    handshake_timeout,
+    resolve_logger,
+)
+from .transports import loop_method, resolve_aiofastnet
+
+_Answer = Union[EngineListener, WSUpgradeResponseWithListener, None]
+WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[_Answer]]]
+
+#: How long a refused client may take to read the answer and to hang up, before we do.
+LINGER_S = 1.0
+
+
+@dataclass(frozen=True)
+class _ServerSettings:
+    """What all openings of a server share."""
+
+    loop: asyncio.AbstractEventLoop
+    engine: Engine
+    factory: WSServerListenerFactory
+    handshake_timeout_s: Optional[float]
+
+
+class ServerOpening:
+    """The opening handshake of one accepted connection (see `picows.abc.Opening`)."""
+
+    __slots__ = ("_settings", "_handshake", "_protocol", "_timer", "_task", "_pending", "_is_over")
+
+    def __init__(self, settings: _ServerSettings) -> None:
+        self._settings = settings
+        self._handshake = ServerHandshake()
+        self._protocol: Any = None
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._task: Optional[asyncio.Task[None]] = None
+        self._pending: List[bytes] = []
+        #: Nothing that the peer sends matters any more.
+        self._is_over = False
+
+    def connection_made(self, protocol: Any) -> None:
+        """Start the clock."""
+        self._protocol = protocol
+        timeout = self._settings.handshake_timeout_s
+        if timeout is not None:
+            self._timer = self._settings.loop.call_later(timeout, self._on_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Read the request; ask the factory once it is complete."""
+        if self._is_over:
+            return
+        if self._task is not None:
+            self._pending.append(data)
+            return
+        try:
+            if self._handshake.receive_data(data):
+                self._call_factory()
+        except WSHandshakeError as exc:
+            self._log(logging.INFO, "refused the request: %s", exc)
+            self._send(refusal(exc))
+
+    def eof_received(self) -> None:
+        """The client hung up: `connection_lost` follows."""
+
+    def connection_lost(self, exc: Optional[BaseException]) -> None:
+        """The connection broke, or could not be set up."""
+        self._end()
+        if self._protocol is None:
+            logging.getLogger("picows.server").error("the connection could not be set up", exc_info=exc)
+        elif not self._is_over:
+            self._log(logging.INFO, "the client hung up during the handshake")
+        self._is_over = True
+
+    def _call_factory(self) -> None:
+        settings = self._settings
+        try:
+            answer = settings.factory(self._handshake.request)  # type: ignore[arg-type]
+            if inspect.isawaitable(answer):
+                # The client waits for us anyway; what it sends ahead may not pile up.
+                self._protocol.transport.underlying_transport.pause_reading()
+                self._task = settings.loop.create_task(self._await_answer(answer))
+                return
+        except Exception as exc:
+            self._on_factory_error(exc)
+            return
+        self._answer(answer)
+
+    async def _await_answer(self, awaitable: Awaitable[_Answer]) -> None:
+        try:
+            answer = await awaitable
+        except Exception as exc:
+            self._on_factory_error(exc)
+            return
+        finally:
+            self._task = None
+        if not self._is_over:
+            self._protocol.transport.underlying_transport.resume_reading()
+            self._answer(answer)
+
+    def _on_factory_error(self, exc: Exception) -> None:
+        if not self._is_over:
+            self._log(logging.ERROR, "the listener factory raised", exc_info=exc)
+            self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))
+
+    def _answer(self, answer: Any) -> None:
+        """Turn what the factory returned into a response."""
+        listener = None
+        if isinstance(answer, self._settings.engine.WSListener):
+            response, listener = WSUpgradeResponse.create_101_response(), answer
+        elif isinstance(answer, WSUpgradeResponseWithListener):
+            response, listener = answer.response, answer.listener
+        elif answer is None:
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, b"404 Not Found")
+        else:
+            self._log(logging.ERROR, "the listener factory returned %s, not a WSListener", type(answer).__name__)
+            response = WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self._send(response, listener)
+
+    def _send(self, response: WSUpgradeResponse, listener: Any = None) -> None:
+        """Send the response; open the connection if it is a 101 to a valid request, else close it."""
+        handshake, protocol = self._handshake, self._protocol
+        try:
+            data, is_accepted = handshake.respond(response)
+        except (TypeError, ValueError) as exc:
+            self._log(logging.ERROR, "the response cannot be sent", exc_info=exc)
+            data, is_accepted = handshake.respond(
+                WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
+            )
+        self._is_over = True
+        self._end()
+        protocol.transport._log_bytes("sending response", data)
+        protocol.transport.underlying_transport.write(data)
+        if is_accepted:
+            remainder = handshake.remainder + b"".join(self._pending)
+            protocol.open(listener, handshake.request, handshake.response, remainder)
+            return
+        if handshake.error is not None:
+            self._log(logging.INFO, "refused the request: %s", handshake.error)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close so that the answer arrives: unread input would turn a plain close into a reset."""
+        transport = self._protocol.transport.underlying_transport
+        if transport.can_write_eof():
+            transport.write_eof()
+            self._timer = self._settings.loop.call_later(LINGER_S, transport.abort)
+        else:
+            transport.close()
+
+    def _on_timeout(self) -> None:
+        self._timer = None
+        self._log(logging.INFO, "no complete request within %s s", self._settings.handshake_timeout_s)
+        self._is_over = True
+        self._end()
+        self._protocol.transport.underlying_transport.close()
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task(self._settings.loop):
+            task.cancel()
+
+    def _log(self, level: int, message: str, *args: object, exc_info: Any = None) -> None:
+        self._protocol.transport._log(level, message, *args, exc_info=exc_info)
+
+
+class _Goodbye:
+    """What `WSServer.close` returns: awaiting it closes the connections as well."""
+
+    def __init__(self, say_goodbye: Callable[[], Any]) -> None:
+        self._say_goodbye = say_goodbye
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from self._say_goodbye().__await__()
+
+
+class WSServer(asyncio.AbstractServer):
+    """The asyncio Server, with its connections.
+
+    Everything that an asyncio Server has is there: sockets, is_serving(), start_serving(), wait_closed(), `async with`.
+    """
+
+    def __init__(self, server: Any, connections: Set[Any], close_timeout: Optional[float]) -> None:
+        self._server = server
+        self._close_timeout = close_timeout
+        self._connections = connections
+        self._forever: Optional[asyncio.Future[None]] = None
+
+    @property
+    def connections(self) -> frozenset[Any]:
+        """The WSTransport of each open connection."""
+        return frozenset(self._connections)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that the server belongs to."""
+        return self._server.get_loop()  # type: ignore[no-any-return]
+
+    def is_serving(self) -> bool:
+        """True while it accepts connections."""
+        return bool(self._server.is_serving())
+
+    async def start_serving(self) -> None:
+        """Accept connections, where the server was created with `start_serving=False`."""
+        await self._server.start_serving()
+
+    async def serve_forever(self) -> None:
+        """Serve until cancelled or closed; on cancellation the connections are closed with 1001 first."""
+        if self._forever is not None:
+            raise RuntimeError("serve_forever() is already being called")
+        await self.start_serving()
+        self._forever = self.get_loop().create_future()
+        try:
+            await self._forever
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        finally:
+            self._forever = None
+
+    def close(  # type: ignore[override]  # the base class returns None, ours something that may be awaited
+        self, code: int = WSCloseCode.GOING_AWAY, reason: str = "", close_timeout: Optional[float] = None
+    ) -> _Goodbye:
+        """Stop accepting connections, at once. Established ones go on, unless the result is awaited.
+
+        Args:
+            code: close code for `await server.close(...)`, which sends CLOSE to every connection and waits for them.
+            reason: its reason.
+            close_timeout: seconds after which those that have not hung up are cut off; the server's `close_timeout` if None.
+        """
+        check_timeout("close_timeout", close_timeout)
+        self._server.close()
+        if self._forever is not None and not self._forever.done():
+            self._forever.set_result(None)
+        timeout = self._close_timeout if close_timeout is None else close_timeout
+        return _Goodbye(lambda: self._say_goodbye(code, reason, timeout))
+
+    async def _say_goodbye(self, code: int, reason: str, timeout: Optional[float]) -> None:
+        transports = list(self._connections)
+        for transport in transports:
+            transport._close_and_hang_up(code, reason)
+        if transports:
+            waiting = [asyncio.ensure_future(transport.wait_disconnected()) for transport in transports]
+            try:
+                await asyncio.wait(waiting, timeout=timeout)
+            finally:
+                for transport in transports:
+                    transport._abort()
+            await asyncio.wait(waiting)
+        await self._server.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the listening sockets are closed (and, since Python 3.12, all connections)."""
+        await self._server.wait_closed()
+
+    async def __aenter__(self) -> WSServer:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+
+async def ws_create_server(
+    ws_listener_factory: WSServerListenerFactory,
+    host: Any = None,
+    port: Optional[int] = None,
+    *,
+    disconnect_on_exception: bool = True,
+    websocket_handshake_timeout: Optional[float] = DEFAULT_HANDSHAKE_TIMEOUT,
+    logger_name: WSLoggerLike = None,
+    enable_auto_ping: bool = False,
+    auto_ping_idle_timeout: float = 20,
+    auto_ping_reply_timeout: float = 20,
+    auto_ping_strategy: WSAutoPingStrategy = WSAutoPingStrategy.PING_WHEN_IDLE,
+    enable_auto_pong: bool = True,
+    max_frame_size: int = 10 * 1024 * 1024,
+    read_buffer_init_size: int = 16 * 1024,
+    use_aiofastnet: Optional[bool] = None,
+    open_timeout: Any = NOT_GIVEN,
+    close_timeout: Optional[float] = 10,
+    enable_auto_close: bool = False,
+    strict: bool = False,
+    write_coalescing: bool = True,
+    max_write_buffer_size: Optional[int] = None,
+    path: Optional[str] = None,
+    engine: Optional[Engine] = None,
+    **kwargs: Any,
+) -> WSServer:
+    """Serve WebSocket connections (RFC 6455 4.2).
+
+    Args:
+        ws_listener_factory: called with the request, before its upgrade headers are checked; may be a coroutine function. It returns
+            a WSListener to accept, a WSUpgradeResponseWithListener to decide the response (any HTTP response may be sent), or None for 404. If it
+            raises, that is logged and the client gets a bare 500.
+        host: as for `loop.create_server`.
+        port: as for `loop.create_server`.
+        websocket_handshake_timeout: seconds from accepting a connection to its 101; None is no limit. `open_timeout` is its second name.
+        path: listen on this Unix socket instead of host and port.
+        kwargs: passed to `loop.create_server`: ssl, sock, backlog, reuse_port, start_serving.
+
+    All other arguments are those of `ws_connect`, for the server's side.
+
+    Returns:
+        The server. It is serving unless `start_serving=False`.
+
+    Raises:
+        ValueError, TypeError: a bad argument; nothing was opened.
+        OSError: the address cannot be listened on.
+    """
+    options = ConnectionOptions(
+        is_client_side=False,
+        logger=resolve_logger(logger_name, "server"),
+        disconnect_on_exception=disconnect_on_exception,
+        enable_auto_pong=enable_auto_pong,
+        enable_auto_close=enable_auto_close,
+        strict=strict,
+        max_frame_size=max_frame_size,
+        close_timeout=close_timeout,
+        write_coalescing=write_coalescing,
+        max_write_buffer_size=max_write_buffer_size,
+        read_buffer_init_size=read_buffer_init_size,
+        auto_ping=auto_ping_policy(
+            enable_auto_ping, auto_ping_strategy, auto_ping_idle_timeout, auto_ping_reply_timeout
+        ),
+    )
+    loop = asyncio.get_running_loop()
+    timeout_s = handshake_timeout(websocket_handshake_timeout, open_timeout)
+    settings = _ServerSettings(loop, pick(engine), ws_listener_factory, timeout_s)
+    connections: Set[Any] = set()
+
+    def make_protocol() -> Any:
+        return settings.engine.make_protocol(loop, options, ServerOpening(settings), connections)
+
+    use_it = resolve_aiofastnet(use_aiofastnet)
+    if path is None:
+        server = await loop_method(loop, "create_server", use_it)(make_protocol, host, port, **kwargs)
+    elif host is not None or port is not None:
+        raise ValueError("path names a Unix socket: it excludes host and port")
+    else:
+        server = await loop_method(loop, "create_unix_server", use_it)(make_protocol, os.fspath(path), **kwargs)
+    return WSServer(server, connections, close_timeout)

@@ -1,0 +1,38 @@
+"""Whose transports carry a connection: aiofastnet's or the event loop's own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+from typing import Any, Callable, Optional
+
+#: Arguments of create_connection that say how a name becomes a socket; they have no meaning with a socket.
+ADDRESS_OPTIONS = frozenset(
+    ("family", "proto", "flags", "local_addr", "happy_eyeballs_delay", "interleave", "all_errors")
+)
+
+
+@functools.lru_cache(maxsize=1)
+def _import_aiofastnet() -> Any:
+    try:
+        return importlib.import_module("aiofastnet")
+    except ImportError:
+        return None
+
+
+def resolve_aiofastnet(use_aiofastnet: Optional[bool]) -> bool:
+    """True if aiofastnet is to be used: None uses it where it can be imported; ValueError where it cannot be but was asked for."""
+    if use_aiofastnet is False:
+        return False
+    is_there = _import_aiofastnet() is not None
+    if use_aiofastnet and not is_there:
+        raise ValueError("use_aiofastnet=True, but aiofastnet cannot be imported: pip install aiofastnet")
+    return is_there
+
+
+def loop_method(loop: asyncio.AbstractEventLoop, name: str, use_aiofastnet: bool) -> Callable[..., Any]:
+    """`loop.<name>`, or aiofastnet's function of that name bound to the loop."""
+    if use_aiofastnet:
+        return functools.partial(getattr(_import_aiofastnet(), name), loop)
+    return getattr(loop, name)  # type: ignore[no-any-return]
