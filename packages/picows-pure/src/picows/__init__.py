@@ -1,6 +1,7 @@
 """picows: WebSocket client and server for asyncio, made for latency.
 
-Two engines have the same names: `picows.core` (Cython and C) and `picows.pure` (Python). Which one runs is decided in `_engine`.
+Two engines have the same names: `picows.core` (Cython and C) and `picows.pure` (Python). Which one runs is decided
+in `_engine`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which engine runs: `picows.core` where it is installed and whole, else `picows.pure`. Nobody else decides.
 
-PICOWS_IMPL=core or pure asks for one of them: what was asked for is what runs, or the import fails and says why. Without it a
-missing core is nothing to talk about, a broken one is a RuntimeWarning.
+PICOWS_IMPL=core or pure asks for one of them: what was asked for is what runs, or the import fails and says why.
+Without it a missing core is nothing to talk about, a broken one is a RuntimeWarning.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def choose() -> Tuple[Engine, str]:
             return load(wanted), f"{ENVIRONMENT_VARIABLE}={wanted}"
         except ImportError as exc:
             raise ImportError(f"{ENVIRONMENT_VARIABLE}={wanted}, but {exc}") from exc
-    if importlib.util.find_spec("picows.core") is None:
+    spec = importlib.util.find_spec("picows.core")
+    if spec is None or spec.origin is None:  # a directory that an uninstalled core left behind has no origin
         return load("pure"), "picows-core is not installed"
     try:
         return load("core"), "picows-core is installed"

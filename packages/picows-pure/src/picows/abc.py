@@ -1,14 +1,13 @@
 """The contract between the engine (`picows.pure`, `picows.core`) and everything around it.
 
-An engine is a package with the names of `Engine`. Its classes need not derive from anything here: these are Protocols, and a
-test compares both engines with each other, name by name.
+An engine is a package with the names of `Engine`. Its classes need not derive from anything here: these are
+Protocols, and a test compares both engines with each other, name by name.
 
 Names with one underscore are internal: the layers above an engine may use those listed here, users may not.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,6 +23,8 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .enums import WSCloseCode, WSMsgType
     from .http import WSUpgradeRequest, WSUpgradeResponse
     from .options import ConnectionOptions

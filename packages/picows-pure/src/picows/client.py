@@ -322,12 +322,13 @@ async def ws_connect(
     """Open a WebSocket connection (RFC 6455 4.1).
 
     Args:
-        ws_listener_factory: called as `factory(request, response)` or `factory()` once the server has accepted; returns the listener.
+        ws_listener_factory: called as `factory(request, response)` or `factory()` once the server has accepted;
+            returns the listener.
         url: `ws://` or `wss://`. Credentials in it become `Authorization: Basic`.
         ssl_context: for wss; `ssl.create_default_context()` if None.
         disconnect_on_exception: close with 1011 when `on_ws_frame` raises; False only logs it.
-        websocket_handshake_timeout: seconds for everything until the connection is open (name resolution, TCP, proxy, TLS,
-            redirects, upgrade); None is no limit. `open_timeout` is its second name.
+        websocket_handshake_timeout: seconds for everything until the connection is open (name resolution, TCP,
+            proxy, TLS, redirects, upgrade); None is no limit. `open_timeout` is its second name.
         logger_name: a Logger or LoggerAdapter, or the NAME in `picows.NAME`; `picows.client` if None.
         enable_auto_ping: ping the server by the following rules, and disconnect when it does not answer.
         auto_ping_idle_timeout: seconds without data before a ping, or between pings (see the strategy).
@@ -341,16 +342,19 @@ async def ws_connect(
         proxy_ssl_context: for an https proxy.
         read_buffer_init_size: bytes; has an effect only on loops that need a buffer for each connection (proactor).
         socket_factory: called with the URL (the proxy's, if there is one); returns a socket, or None for the usual way.
-        use_aiofastnet: True uses aiofastnet's transports, False the loop's own, None aiofastnet's where it is installed.
+        use_aiofastnet: True uses aiofastnet's transports, False the loop's own, None aiofastnet's where it is
+            installed.
         open_timeout: see `websocket_handshake_timeout`.
         close_timeout: seconds that the server has to answer our CLOSE and to hang up; None is no limit.
         enable_auto_close: answer a CLOSE that the listener leaves unanswered.
-        strict: fail on what RFC 6455 forbids beyond single frames: reserved bits, order of fragments, text that is not UTF-8.
+        strict: fail on what RFC 6455 forbids beyond single frames: reserved bits, order of fragments, text that is
+            not UTF-8.
         write_coalescing: gather writes made while one read is processed (see `WSTransport.flush`).
         max_write_buffer_size: close with 1008 when more bytes than this wait to be sent; None is no limit.
         path: connect to this Unix socket; the URL then only says what is asked for.
         engine: the implementation; for tests.
-        kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay, server_hostname, ssl_handshake_timeout.
+        kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay, server_hostname,
+            ssl_handshake_timeout.
 
     Returns:
         The transport, and the listener that the factory returned. Frames may have been delivered before.

@@ -46,8 +46,8 @@ class WSMsgType(_OpenIntEnum):
 class WSCloseCode(_OpenIntEnum):
     """Why a connection is closed (RFC 6455 7.4 and the IANA registry).
 
-    NO_INFO and ABNORMAL_CLOSURE never appear on the wire: the first means that a CLOSE frame carried no code, the second that
-    no CLOSE frame came at all.
+    NO_INFO and ABNORMAL_CLOSURE never appear on the wire: the first means that a CLOSE frame carried no code, the
+    second that no CLOSE frame came at all.
     """
 
     NO_INFO = 0

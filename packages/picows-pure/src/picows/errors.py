@@ -8,8 +8,8 @@
          |   +- WSInvalidStatusError     the server answered with something other than 101
          |   +- WSInvalidHeaderError     one header is missing or wrong
          |       +- WSInvalidUpgradeError   Upgrade or Connection
-         +- WSProtocolError              a frame broke RFC 6455; also raised by users to close with a code of their choice
-         |   +- WSMessageTooBigError     a frame or message is larger than the limit
+         +- WSProtocolError              a frame broke RFC 6455; also raised by users to close with a code of their
+         choice |   +- WSMessageTooBigError     a frame or message is larger than the limit
          +- WSConnectionClosed           the message layer was used on a connection that has ended
          +- WSInvalidURL (and ValueError)   the URL cannot be connected to
 
@@ -95,8 +95,8 @@ class WSInvalidUpgradeError(WSInvalidHeaderError):
 class WSProtocolError(WSError):
     """The connection is failed with a close code (RFC 6455 7.1.7).
 
-    The library stores it when the peer breaks the protocol. A listener may raise it from any callback: the connection is then
-    closed with this code and message whatever `disconnect_on_exception` says.
+    The library stores it when the peer breaks the protocol. A listener may raise it from any callback: the
+    connection is then closed with this code and message whatever `disconnect_on_exception` says.
 
     Attributes:
         code: the WSCloseCode (or int) sent to the peer.
@@ -131,7 +131,8 @@ class WSConnectionClosed(WSError):
     """No further message can be sent or received.
 
     Attributes:
-        code: the code of the CLOSE frame that the peer sent, NO_INFO if it carried none, ABNORMAL_CLOSURE (1006) if none came.
+        code: the code of the CLOSE frame that the peer sent, NO_INFO if it carried none, ABNORMAL_CLOSURE (1006) if
+            none came.
         reason: the peer's reason, or "".
     """
 

@@ -1,4 +1,5 @@
-"""What a connection was asked to do: validated once, before anything is opened, and shared by all connections of a server."""
+"""What a connection was asked to do: validated once, before anything is opened, and shared by all connections of a
+server."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from .keepalive import AutoPingPolicy
 WSLoggerLike = Union[str, logging.Logger, "logging.LoggerAdapter[Any]", None]
 AnyLogger = Union[logging.Logger, "logging.LoggerAdapter[Any]"]
 
-#: The default of `websocket_handshake_timeout`. An object of its own, so that an explicit 5 can be told from no argument.
+#: The default of `websocket_handshake_timeout`. An object of its own, so that an explicit 5 can be told from no
+#: argument.
 DEFAULT_HANDSHAKE_TIMEOUT = float("5")
 
 

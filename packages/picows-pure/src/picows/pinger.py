@@ -1,6 +1,7 @@
 """Auto-ping of one connection: the timer around the policy in `keepalive`. Both engines use it; it runs once per timer.
 
-It is given the loop as an object and imports no event loop itself, so that it can be tested with a clock of the test's own.
+It is given the loop as an object and imports no event loop itself, so that it can be tested with a clock of the
+test's own.
 """
 
 from __future__ import annotations

@@ -252,7 +252,8 @@ class WSServer(asyncio.AbstractServer):
         Args:
             code: close code for `await server.close(...)`, which sends CLOSE to every connection and waits for them.
             reason: its reason.
-            close_timeout: seconds after which those that have not hung up are cut off; the server's `close_timeout` if None.
+            close_timeout: seconds after which those that have not hung up are cut off; the server's `close_timeout`
+                if None.
         """
         check_timeout("close_timeout", close_timeout)
         self._server.close()
@@ -315,12 +316,13 @@ async def ws_create_server(
     """Serve WebSocket connections (RFC 6455 4.2).
 
     Args:
-        ws_listener_factory: called with the request, before its upgrade headers are checked; may be a coroutine function. It returns
-            a WSListener to accept, a WSUpgradeResponseWithListener to decide the response (any HTTP response may be sent), or None for 404. If it
-            raises, that is logged and the client gets a bare 500.
+        ws_listener_factory: called with the request, before its upgrade headers are checked; may be a coroutine
+            function. It returns a WSListener to accept, a WSUpgradeResponseWithListener to decide the response (any
+            HTTP response may be sent), or None for 404. If it raises, that is logged and the client gets a bare 500.
         host: as for `loop.create_server`.
         port: as for `loop.create_server`.
-        websocket_handshake_timeout: seconds from accepting a connection to its 101; None is no limit. `open_timeout` is its second name.
+        websocket_handshake_timeout: seconds from accepting a connection to its 101; None is no limit. `open_timeout`
+            is its second name.
         path: listen on this Unix socket instead of host and port.
         kwargs: passed to `loop.create_server`: ssl, sock, backlog, reuse_port, start_serving.
 

@@ -22,7 +22,8 @@ def _import_aiofastnet() -> Any:
 
 
 def resolve_aiofastnet(use_aiofastnet: Optional[bool]) -> bool:
-    """True if aiofastnet is to be used: None uses it where it can be imported; ValueError where it cannot be but was asked for."""
+    """True if aiofastnet is to be used: None uses it where it can be imported; ValueError where it cannot be but was
+    asked for."""
     if use_aiofastnet is False:
         return False
     is_there = _import_aiofastnet() is not None

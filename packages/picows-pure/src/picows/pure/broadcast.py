@@ -13,8 +13,8 @@ from .wire import JOIN_LIMIT
 def ws_broadcast(transports: Iterable[WSTransport], msg_type: int, message: Optional[WSBuffer]) -> None:
     """Send one unfragmented frame to many connections; the server's frame is built once.
 
-    Connections that are closing or closed are skipped; a slow one is not waited for (see `max_write_buffer_size`). Client-side transports may be among them: they
-    get a frame of their own, because each needs its own masking key.
+    Connections that are closing or closed are skipped; a slow one is not waited for (see `max_write_buffer_size`).
+    Client-side transports may be among them: they get a frame of their own, because each needs its own masking key.
 
     Args:
         transports: those of one loop.
@@ -38,5 +38,5 @@ def ws_broadcast(transports: Iterable[WSTransport], msg_type: int, message: Opti
             if whole:
                 transport._wire.write(whole)
             else:
-                transport._wire.write_frame(header, payload)
+                transport._wire.write_parts(header, payload)
             transport._check_write_buffer()

@@ -58,7 +58,8 @@ def close_payload(code: int, message: Union[bytes, bytearray, memoryview]) -> by
     """The payload of a CLOSE frame to send: nothing for NO_INFO.
 
     Raises:
-        ValueError: the code may not be sent (RFC 6455 7.4), there is a reason without a code, or it has more than 123 bytes.
+        ValueError: the code may not be sent (RFC 6455 7.4), there is a reason without a code, or it has more than
+            123 bytes.
         UnicodeDecodeError: the reason is not UTF-8.
     """
     if code == WSCloseCode.NO_INFO:

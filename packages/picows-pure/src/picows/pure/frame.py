@@ -1,7 +1,7 @@
 """One received frame, and the two rows of small facts about its first byte.
 
-The payload belongs to the frame: it is a bytes object, or a bytearray that nobody writes to any more, so the frame and every view of it may be
-kept for as long as one likes.
+The payload belongs to the frame: it is a bytes object, or a bytearray that nobody writes to any more, so the frame
+and every view of it may be kept for as long as one likes.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def make_frame(
     first: int, msg_type: WSMsgType, payload: Union[bytes, bytearray], text: Optional[str] = None, tail_size: int = 0
 ) -> WSFrame:
     """A frame that is the last one of its read."""
-    frame = WSFrame.__new__(WSFrame)
+    frame = WSFrame()
     frame._first = first
     frame._msg_type = msg_type
     frame._payload = payload

@@ -1,11 +1,12 @@
 """Masking (RFC 6455 5.3) in Python: XOR of one big integer with another.
 
 A payload read as a little-endian integer is XORed with the key repeated as often as needed, which is the key times
-0x...00000001_00000001. Beyond a few KiB this is done in chunks that stay in the processor's cache: integers of 100 KB cost a page fault
-for every 4 KiB. Where numpy can be imported, payloads of 1 KiB and more go through it (`PICOWS_NUMPY=0` prevents that).
+0x...00000001_00000001. Beyond a few KiB this is done in chunks that stay in the processor's cache: integers of 100
+KB cost a page fault for every 4 KiB. Where numpy can be imported, payloads of 1 KiB and more go through it
+(`PICOWS_NUMPY=0` prevents that).
 
-Rejected: bytes.translate on four strided slices (three passes over the data, slower up to 100 KB), an XOR with `key * n` read
-by from_bytes (a second conversion that costs as much as the payload's own).
+Rejected: bytes.translate on four strided slices (three passes over the data, slower up to 100 KB), an XOR with `key
+* n` read by from_bytes (a second conversion that costs as much as the payload's own).
 """
 
 from __future__ import annotations

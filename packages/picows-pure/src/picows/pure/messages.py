@@ -1,11 +1,13 @@
-"""Messages instead of frames: a listener that puts fragments together, queues them, and is read and written with `await`.
+"""Messages instead of frames: a listener that puts fragments together, queues them, and is read and written with
+`await`.
 
-Frames arrive in the loop's callback and are queued as fragments; `recv` takes one message, `recv_streaming` its fragments. Above `max_queue` frames the
-connection stops reading and the peer feels TCP's backpressure. A peer that sends its message in crumbs cannot fill memory with
-our bookkeeping: beyond a few fragments they are joined as they arrive.
+Frames arrive in the loop's callback and are queued as fragments; `recv` takes one message, `recv_streaming` its
+fragments. Above `max_queue` frames the connection stops reading and the peer feels TCP's backpressure. A peer that
+sends its message in crumbs cannot fill memory with our bookkeeping: beyond a few fragments they are joined as they
+arrive.
 
-The parser is strict here and checks UTF-8 and sizes on the wire; compressed messages are inflated and checked here, never beyond `max_message_size`.
-CLOSE is answered.
+The parser is strict here and checks UTF-8 and sizes on the wire; compressed messages are inflated and checked here,
+never beyond `max_message_size`. CLOSE is answered.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import codecs
 from collections import deque
 from typing import Any, AsyncIterable, AsyncIterator, Deque, Iterable, Optional, Tuple, Union
 
-from ..abc import EngineTransport, FrameRules, WSBuffer
+from ..abc import FrameRules, WSBuffer
 from ..deflate import DeflateCodec
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
@@ -214,11 +216,11 @@ class WSMessageListener(WSListener):
 
     # --- frames from the engine ---
 
-    def on_ws_connected(self, transport: EngineTransport) -> None:
+    def on_ws_connected(self, transport: WSTransport) -> None:
         """The connection can be used."""
         self.transport = transport
 
-    def on_ws_frame(self, transport: EngineTransport, frame: Any) -> None:
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Queue data, answer CLOSE."""
         if frame._first & CONTROL:
             if frame._msg_type is WSMsgType.CLOSE:
@@ -233,7 +235,7 @@ class WSMessageListener(WSListener):
             return  # after close() nobody has promised to receive
         self._enqueue(data, frame._text, is_first, is_last)
 
-    def on_ws_disconnected(self, transport: EngineTransport) -> None:
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everybody who waits."""
         self._is_lost = True
         self._codec = None
@@ -322,7 +324,8 @@ class WSMessageListener(WSListener):
     ) -> None:
         """Send one message in fragments; other messages wait until it is complete.
 
-        If the iterable raises, or this is cancelled, the message cannot be completed: the connection is then closed with 1011.
+        If the iterable raises, or this is cancelled, the message cannot be completed: the connection is then closed
+        with 1011.
 
         Args:
             fragments: all str or all bytes-like; none is sent as an empty binary message.
@@ -350,7 +353,8 @@ class WSMessageListener(WSListener):
     async def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
         """Close properly (RFC 6455 7.1.2) and wait until the connection has ended, at most for `close_timeout`.
 
-        Messages that were queued can still be received; those that arrive while closing are queued up to `max_queue`. Idempotent.
+        Messages that were queued can still be received; those that arrive while closing are queued up to
+        `max_queue`. Idempotent.
         """
         self._is_closing = True
         if self._is_reading_paused:

@@ -1,10 +1,11 @@
 """Frames out of bytes (RFC 6455 5.2): the hot path of receiving.
 
-`feed` takes what one read brought and calls `deliver(frame)` for each complete frame, in order, until that returns False. A frame is
-delivered only when it is known whether another complete one follows it in the same read (`last_in_buffer`), that is one header late.
+`feed` takes what one read brought and calls `deliver(frame)` for each complete frame, in order, until that returns
+False. A frame is delivered only when it is known whether another complete one follows it in the same read
+(`last_in_buffer`), that is one header late.
 
-Between reads a connection keeps nothing but what it must: a few bytes of a header or of a small frame (`_tail`), or, for a
-larger frame, a buffer of exactly its size (`Pending`) into which the event loop reads directly.
+Between reads a connection keeps nothing but what it must: a few bytes of a header or of a small frame (`_tail`), or,
+for a larger frame, a buffer of exactly its size (`Pending`) into which the event loop reads directly.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
 from .mask import mask, mask_short
 from .strict import MessageState
 
-#: An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when a peer sends single bytes.
+#: An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when
+#: a peer sends single bytes.
 _SMALL = 4096
 _MASK_BIT = 0x80
-_new_frame = WSFrame.__new__
 
 
 class Pending:
@@ -102,6 +103,7 @@ class FrameParser:
             self._tail = b""
         frame: Optional[WSFrame] = None
         deliver, state, masked, quick = self._deliver, self._state, self._masked, self._quick
+        key_size, limit = self._key_size, self._limit
         pos, end = 0, len(data)
         is_text = False
         try:
@@ -109,10 +111,17 @@ class FrameParser:
                 first = data[pos]
                 # With the right mask bit this is the 7-bit length, with the wrong one it is above 127.
                 size = data[pos + 1] ^ masked
-                body = pos + 2 + self._key_size
+                body = pos + 2 + key_size
                 msg_type = MESSAGE_TYPES[first]
                 if size > quick or msg_type is None:
-                    size, body = self._parse_header(data, pos, first, size)
+                    # The most frequent of the longer forms without a call; what is wrong with a frame is found out
+                    # there.
+                    length = data[pos + 2] << 8 | data[pos + 3] if size == 126 and end - pos > 3 else 0
+                    if 125 < length <= limit and msg_type is not None and not first & CONTROL:
+                        size = length
+                        body += 2
+                    else:
+                        size, body = self._parse_header(data, pos, first, size)
                 if body > end:
                     break
                 if state is not None:
@@ -124,7 +133,6 @@ class FrameParser:
                         pos = end
                     break
                 if frame is not None:
-                    frame._last_in_buffer = 0
                     if not deliver(frame):
                         return
                     frame = None
@@ -132,23 +140,28 @@ class FrameParser:
                 if masked:
                     key = int.from_bytes(data[body - 4 : body], "little")
                     payload = mask_short(payload, key) if size <= 1024 else mask(payload, key)
-                frame = _new_frame(WSFrame)
+                frame = WSFrame()
                 frame._text = self._check_text(payload, first) if is_text else None
                 frame._first = first
                 frame._msg_type = msg_type  # type: ignore[assignment]
                 frame._payload = payload
                 frame._tail_size = end - stop
-                frame._last_in_buffer = 1
+                frame._last_in_buffer = 0
                 pos = stop
         except WSProtocolError:
-            if frame is not None and not deliver(frame):
+            if frame is not None and not self._deliver_last(frame):
                 return
             raise
-        if frame is None or deliver(frame):
+        if frame is None or self._deliver_last(frame):
             self._tail = data[pos:]
 
+    def _deliver_last(self, frame: WSFrame) -> bool:
+        frame._last_in_buffer = 1
+        return self._deliver(frame)
+
     def fill_pending(self, data: bytes) -> bytes:
-        """Copy what belongs to `pending` into it, deliver it if that completes it, and return what is left of the data."""
+        """Copy what belongs to `pending` into it, deliver it if that completes it, and return what is left of the
+        data."""
         pending = self.pending
         if pending is None:
             return data

@@ -1,6 +1,7 @@
 """What the connections of one thread share, so that an idle connection owns no buffer.
 
-- one read buffer: an event loop asks for a buffer, fills it and hands it over in one go, so one serves all its connections;
+- one read buffer: an event loop asks for a buffer, fills it and hands it over in one go, so one serves all its
+connections;
 - masking keys, drawn from the operating system in blocks: one key costs nanoseconds and no system call;
 - the batch: while one read is being processed, each connection's first write goes out at once and its later ones are
   gathered and leave together at the end of the batch (see `wire`).
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
 if TYPE_CHECKING:
     from .wire import Wire
 
-#: Small enough that the bytes copied out of it stay below malloc's threshold for mmap, whose page faults cost more than the read.
+#: Small enough that the bytes copied out of it stay below malloc's threshold for mmap, whose page faults cost more
+#: than the read.
 READ_SIZE = 64 * 1024
 _KEYS_PER_BLOCK = 256
 _unpack_little = struct.Struct(f"<{_KEYS_PER_BLOCK}I").unpack

@@ -1,7 +1,7 @@
 """The asyncio protocol of one connection: reads for the parser, and what happens around each frame.
 
-The event loop reads into the thread's shared buffer (`Pool.read_view`), or, while a large frame is incomplete, into the rest of
-that frame's own buffer. Until the opening handshake is complete everything is passed on to the `Opening`.
+The event loop reads into the thread's shared buffer (`Pool.read_view`), or, while a large frame is incomplete, into
+the rest of that frame's own buffer. Until the opening handshake is complete everything is passed on to the `Opening`.
 """
 
 from __future__ import annotations
@@ -225,7 +225,8 @@ class _Connection:
             self._answer_close()
 
     def _answer_close(self) -> None:
-        """The peer closes and the listener has not answered: echo its code; the server then hangs up (RFC 6455 7.1.1)."""
+        """The peer closes and the listener has not answered: echo its code; the server then hangs up (RFC 6455
+        7.1.1)."""
         transport = self.transport
         received = transport._close_record()._recv
         if received is not None and not transport._is_sealed:

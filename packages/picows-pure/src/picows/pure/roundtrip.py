@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING, List, Optional
 
 if TYPE_CHECKING:
-    from .transport import WSTransport
+    from .connection import Connection
 
 
 class RoundTrips:
     """The measurements of one connection; made when the first one starts."""
 
-    def __init__(self, transport: WSTransport) -> None:
+    def __init__(self, transport: Connection) -> None:
         self._transport = transport
         self._turn = asyncio.Lock()
         self._waiting = 0

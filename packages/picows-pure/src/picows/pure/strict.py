@@ -1,4 +1,5 @@
-"""What strict mode adds to the frame parser: reserved bits, the order of fragments, the size of messages, UTF-8 (RFC 6455 5.2, 5.4, 8.1)."""
+"""What strict mode adds to the frame parser: reserved bits, the order of fragments, the size of messages, UTF-8 (RFC
+6455 5.2, 5.4, 8.1)."""
 
 from __future__ import annotations
 

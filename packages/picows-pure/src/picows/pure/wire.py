@@ -1,9 +1,11 @@
 """How bytes leave: straight to the socket while nothing is pending, else through the event loop's transport.
 
-One connection's `Wire` owns neither the socket nor the transport. Over plain TCP and Unix sockets it calls send(2) itself with MSG_NOSIGNAL; what the
-socket does not take goes to the transport, which owns backpressure. Over TLS everything goes through the transport.
+One connection's `Wire` owns neither the socket nor the transport. Over plain TCP and Unix sockets it calls send(2)
+itself with MSG_NOSIGNAL; what the socket does not take goes to the transport, which owns backpressure. Over TLS
+everything goes through the transport.
 
-Within a batch (see `pool`) the first write goes out at once and later ones are gathered until the end of the batch or 64 KiB.
+Within a batch (see `pool`) the first write goes out at once and later ones are gathered until the end of the batch
+or 64 KiB.
 """
 
 from __future__ import annotations
@@ -65,32 +67,39 @@ class Wire:
         """Bytes accepted and not yet given to the kernel."""
         return self._gathered_size + int(self.transport.get_write_buffer_size())
 
-    def write_frame(self, header: bytes, payload: Buffer) -> None:
-        """Write one frame; `payload` may be changed by its owner as soon as this returns."""
-        if len(payload) <= JOIN_LIMIT:
-            self.write(header + payload)
-        else:
-            self.flush()
-            self._write_parts(header, payload)
-
     def write(self, data: bytes) -> None:
         """Write bytes that are one frame or several."""
         pool = self._pool
         if pool.in_batch and self.coalesce:
             if self._batch == pool.batch:
-                self._gather(data)
+                if self._gathered is None:
+                    self._gathered = []
+                    pool.gathering.append(self)
+                self._gathered.append(data)
+                self._gathered_size += len(data)
+                if self._gathered_size >= GATHER_LIMIT:
+                    self.flush()
                 return
             self._batch = pool.batch
         self._write_now(data)
 
-    def _gather(self, data: bytes) -> None:
-        if self._gathered is None:
-            self._gathered = []
-            self._pool.gathering.append(self)
-        self._gathered.append(data)
-        self._gathered_size += len(data)
-        if self._gathered_size >= GATHER_LIMIT:
-            self.flush()
+    def write_parts(self, header: bytes, payload: Buffer) -> None:
+        """Write one large frame without copying it; `payload` may be changed by its owner as soon as this returns."""
+        self.flush()
+        sent = 0
+        if self._socket is not None and self._is_clear():
+            try:
+                sent = self._socket.sendmsg((header, payload), (), _NO_SIGNAL)
+            except OSError:
+                sent = 0  # as in _write_now
+            self._backlog = sent < len(header) + len(payload)
+            if not self._backlog:
+                return
+        if sent < len(header):
+            self.transport.write(header[sent:])
+        rest = memoryview(payload)[max(0, sent - len(header)) :]
+        # The transport may keep what it is given: only bytes cannot change any more.
+        self.transport.write(rest if type(payload) is bytes else bytes(rest))
 
     def flush(self) -> None:
         """Send what was gathered."""
@@ -130,19 +139,3 @@ class Wire:
             self.transport.write(memoryview(data)[sent:])
         else:
             self.transport.write(data)
-
-    def _write_parts(self, header: bytes, payload: Buffer) -> None:
-        sent = 0
-        if self._socket is not None and self._is_clear():
-            try:
-                sent = self._socket.sendmsg((header, payload), (), _NO_SIGNAL)
-            except OSError:
-                sent = 0  # as in _write_now
-            self._backlog = sent < len(header) + len(payload)
-            if not self._backlog:
-                return
-        if sent < len(header):
-            self.transport.write(header[sent:])
-        rest = memoryview(payload)[max(0, sent - len(header)) :]
-        # The transport may keep what it is given: only bytes cannot change any more.
-        self.transport.write(rest if type(payload) is bytes else bytes(rest))
