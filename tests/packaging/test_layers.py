@@ -17,7 +17,7 @@ LAYERS = {
     0: {"_version", "enums", "errors", "abc"},
     1: {"body", "deflate", "extensions", "handshake", "head", "http", "keepalive", "options", "pinger", "url"},
     2: {"pure"},
-    3: {"_engine", "client", "http_tunnel", "proxy", "server", "transports"},
+    3: {"_engine", "client", "diagnostics", "http_tunnel", "proxy", "server", "transports"},
     4: {"__init__", "__main__", "api", "common", "picows"},  # names and command line only
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules}
