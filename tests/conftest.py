@@ -1,0 +1,83 @@
+"""What every test gets: the engines, connections without a network, and a failure for what asyncio only logs."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+
+from picows import _engine
+
+#: The engines that tests run on. Another engine joins with its name.
+ENGINES = [name for name in ("pure",) if os.environ.get(_engine.ENVIRONMENT_VARIABLE, name) == name]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which implementation runs, with which kernels, on which loops."""
+    kernels = "; ".join(f"{what}: {value}" for what, value in _engine.engine.describe())
+    loops = [name for name in ("asyncio", "uvloop", "winloop", "aiofastnet") if importlib.util.find_spec(name)]
+    return [
+        f"picows: {_engine.engine.name} ({_engine.reason}); engines under test: {', '.join(ENGINES) or 'none'}",
+        f"picows kernels: {kernels}",
+        f"picows loops: {', '.join(loops)}; {sys.implementation.name} {sys.version.split()[0]}",
+    ]
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Any:
+    """An engine."""
+    return _engine.load(request.param)
+
+
+@pytest.fixture
+def connect(engine: Any) -> Iterator[Callable[..., Any]]:
+    """Make a `fixtures.wire.Connection` of the engine; it is shut at the end of the test."""
+    from fixtures.wire import Connection
+
+    connections: list[Any] = []
+
+    def make(**arguments: Any) -> Any:
+        connections.append(Connection(engine, **arguments))
+        return connections[-1]
+
+    yield make
+    for connection in connections:
+        connection.shut()
+        assert not connection.wire.written_late, "W15: written after disconnect"
+
+
+class _Collector(logging.Handler):
+    """Keeps what asyncio logs as an error: exceptions in callbacks, futures whose exception nobody retrieved."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += f"\n{record.exc_info[1]!r}"
+        self.messages.append(text)
+
+
+@pytest.fixture(autouse=True)
+def asyncio_errors() -> Iterator[list[str]]:
+    """What asyncio and its loops reported as errors; a test fails if anything is left in it at its end."""
+    collector = _Collector()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(collector)
+    try:
+        yield collector.messages
+        if sys.implementation.name == "cpython" and "asyncio" in sys.modules:
+            # Futures with an exception report it when they are freed. The young generations hold what the test has made.
+            gc.collect(1)
+    finally:
+        logger.removeHandler(collector)
+    assert not collector.messages, "asyncio reported:\n" + "\n".join(collector.messages)
