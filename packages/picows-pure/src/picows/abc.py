@@ -201,6 +201,10 @@ class EngineProtocol(Protocol):
     def open(self, listener: Any, request: WSUpgradeRequest, response: WSUpgradeResponse, remainder: bytes) -> None:
         """The handshake succeeded: frames go to `listener` from now on, `remainder` first."""
 
+    def abandon(self) -> None:
+        """Abort. If the connection was open, `on_ws_disconnected` is called before this returns; nothing is after
+        it."""
+
 
 class Engine(Protocol):
     """The names that an engine package has."""

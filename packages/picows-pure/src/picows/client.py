@@ -113,7 +113,7 @@ class ClientOpening:
         if not self.done.cancel() and not self.done.cancelled():
             self.done.exception()  # it may be an exception that nobody has looked at
         if self._protocol is not None:
-            self._protocol.transport.underlying_transport.abort()
+            self._protocol.abandon()
         return refusal
 
     def _fail(self, exc: BaseException) -> None:

@@ -6,9 +6,9 @@ import asyncio
 import inspect
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Awaitable, Callable, Generator, List, Optional, Set, Union
+from typing import Any, Awaitable, Callable, Generator, Optional, Set, Union
 
 from ._engine import pick
 from .abc import Engine, EngineListener
@@ -33,6 +33,8 @@ WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[
 
 #: How long a refused client may take to read the answer and to hang up, before we do.
 LINGER_S = 1.0
+#: Bytes that a client may send ahead while a coroutine decides about its request.
+MAX_SENT_AHEAD = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class _ServerSettings:
     engine: Engine
     factory: WSServerListenerFactory
     handshake_timeout_s: Optional[float]
+    #: The handshakes in progress.
+    openings: Set[ServerOpening] = field(default_factory=set)
 
 
 class ServerOpening:
@@ -56,13 +60,14 @@ class ServerOpening:
         self._protocol: Any = None
         self._timer: Optional[asyncio.TimerHandle] = None
         self._task: Optional[asyncio.Task[None]] = None
-        self._pending: List[bytes] = []
+        self._pending = bytearray()
         #: Nothing that the peer sends matters any more.
         self._is_over = False
 
     def connection_made(self, protocol: Any) -> None:
         """Start the clock."""
         self._protocol = protocol
+        self._settings.openings.add(self)
         timeout = self._settings.handshake_timeout_s
         if timeout is not None:
             self._timer = self._settings.loop.call_later(timeout, self._on_timeout)
@@ -72,7 +77,7 @@ class ServerOpening:
         if self._is_over:
             return
         if self._task is not None:
-            self._pending.append(data)
+            self._keep(data)
             return
         try:
             if self._handshake.receive_data(data):
@@ -93,13 +98,22 @@ class ServerOpening:
             self._log(logging.INFO, "the client hung up during the handshake")
         self._is_over = True
 
+    def _keep(self, data: bytes) -> None:
+        """The client sends ahead while the factory is awaited. Reading goes on, to notice when it hangs up."""
+        self._pending += data
+        if len(self._pending) > MAX_SENT_AHEAD:
+            self._protocol.transport.underlying_transport.pause_reading()
+
+    def turn_away(self) -> None:
+        """The server closes: refuse the request, whatever has arrived of it."""
+        if not self._is_over:
+            self._send(WSUpgradeResponse.create_error_response(HTTPStatus.SERVICE_UNAVAILABLE))
+
     def _call_factory(self) -> None:
         settings = self._settings
         try:
             answer = settings.factory(self._handshake.request)  # type: ignore[arg-type]
             if inspect.isawaitable(answer):
-                # The client waits for us anyway; what it sends ahead may not pile up.
-                self._protocol.transport.underlying_transport.pause_reading()
                 self._task = settings.loop.create_task(self._await_answer(answer))
                 return
         except Exception as exc:
@@ -116,7 +130,8 @@ class ServerOpening:
         finally:
             self._task = None
         if not self._is_over:
-            self._protocol.transport.underlying_transport.resume_reading()
+            if len(self._pending) > MAX_SENT_AHEAD:
+                self._protocol.transport.underlying_transport.resume_reading()
             self._answer(answer)
 
     def _on_factory_error(self, exc: Exception) -> None:
@@ -153,7 +168,7 @@ class ServerOpening:
         protocol.transport._log_bytes("sending response", data)
         protocol.transport.underlying_transport.write(data)
         if is_accepted:
-            remainder = handshake.remainder + b"".join(self._pending)
+            remainder = handshake.remainder + bytes(self._pending)
             protocol.open(listener, handshake.request, handshake.response, remainder)
             return
         if handshake.error is not None:
@@ -177,6 +192,7 @@ class ServerOpening:
         self._protocol.transport.underlying_transport.close()
 
     def _end(self) -> None:
+        self._settings.openings.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -204,9 +220,12 @@ class WSServer(asyncio.AbstractServer):
     Everything that an asyncio Server has is there: sockets, is_serving(), start_serving(), wait_closed(), `async with`.
     """
 
-    def __init__(self, server: Any, connections: Set[Any], close_timeout: Optional[float]) -> None:
+    def __init__(
+        self, server: Any, connections: Set[Any], openings: Set[ServerOpening], close_timeout: Optional[float]
+    ) -> None:
         self._server = server
         self._close_timeout = close_timeout
+        self._openings = openings
         self._connections = connections
         self._forever: Optional[asyncio.Future[None]] = None
 
@@ -263,6 +282,8 @@ class WSServer(asyncio.AbstractServer):
         return _Goodbye(lambda: self._say_goodbye(code, reason, timeout))
 
     async def _say_goodbye(self, code: int, reason: str, timeout: Optional[float]) -> None:
+        for opening in list(self._openings):
+            opening.turn_away()
         transports = list(self._connections)
         for transport in transports:
             transport._close_and_hang_up(code, reason)
@@ -279,6 +300,21 @@ class WSServer(asyncio.AbstractServer):
     async def wait_closed(self) -> None:
         """Wait until the listening sockets are closed (and, since Python 3.12, all connections)."""
         await self._server.wait_closed()
+
+    def close_clients(self) -> None:
+        """Close every connection without a CLOSE frame, those in their handshake included (asyncio has it since
+        3.13)."""
+        for transport in list(self._connections):
+            transport.disconnect()
+        for opening in list(self._openings):
+            opening.turn_away()
+
+    def abort_clients(self) -> None:
+        """As `close_clients`, dropping what was not sent yet."""
+        for transport in list(self._connections):
+            transport._abort()
+        for opening in list(self._openings):
+            opening.turn_away()
 
     async def __aenter__(self) -> WSServer:
         return self
@@ -366,4 +402,4 @@ async def ws_create_server(
         raise ValueError("path names a Unix socket: it excludes host and port")
     else:
         server = await loop_method(loop, "create_unix_server", use_it)(make_protocol, os.fspath(path), **kwargs)
-    return WSServer(server, connections, close_timeout)
+    return WSServer(server, connections, settings.openings, close_timeout)

@@ -155,6 +155,14 @@ class _Connection:
         if remainder and not transport._input_is_over:
             self._process(remainder)
 
+    def abandon(self) -> None:
+        """Whoever asked for this connection has gone: the last callback runs now, none later."""
+        listener, self._listener = self._listener, None
+        if self.transport is not None:
+            self.transport._abort()
+            if listener is not None:
+                self._call_disconnected(listener)
+
     # --- bytes to frames ---
 
     def _process(self, data: bytes, read_into_pending: int = 0) -> None:
