@@ -76,7 +76,7 @@ def asyncio_errors() -> Iterator[list[str]]:
     try:
         yield collector.messages
         if sys.implementation.name == "cpython" and "asyncio" in sys.modules:
-            # Futures with an exception report it when they are freed. The young generations hold what the test has made.
+            # Futures report their exception when they are freed; the young generations hold what the test has made.
             gc.collect(1)
     finally:
         logger.removeHandler(collector)

@@ -109,9 +109,7 @@ def test_D3_wrong_masking(connect: Any, client: bool, opcode: int, size: int, st
 @SIDES
 @pytest.mark.parametrize("step", SPLITS.values(), ids=SPLITS)
 @pytest.mark.parametrize(("code", "words", "payload"), CLOSES.values(), ids=CLOSES)
-def test_P1_close_frame(
-    connect: Any, client: bool, code: int, words: str, payload: bytes, step: Optional[int]
-) -> None:
+def test_P1_close_frame(connect: Any, client: bool, code: int, words: str, payload: bytes, step: Optional[int]) -> None:
     connection = connect(client=client, enable_auto_close=True)
     feed_split(connection, connection.frame(CLOSE, payload), step)
     check_failed(connection, code, words)

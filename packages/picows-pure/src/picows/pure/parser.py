@@ -93,15 +93,19 @@ class FrameParser:
         self.pending: Optional[Pending] = None
 
     def feed(self, data: bytes) -> None:
-        """Process what a read brought, which must not be continued by `pending`.
+        """Process what a read brought.
 
         Raises:
             WSProtocolError: the peer broke the protocol; the frames before that were delivered.
         """
-        if self._tail:
+        frame: Optional[WSFrame] = None
+        if self.pending is not None:
+            frame, data = self._fill_pending(self.pending, data)
+            if frame is None:
+                return
+        elif self._tail:
             data = self._tail + data
             self._tail = b""
-        frame: Optional[WSFrame] = None
         deliver, state, masked, quick = self._deliver, self._state, self._masked, self._quick
         key_size, limit = self._key_size, self._limit
         pos, end = 0, len(data)
@@ -159,25 +163,27 @@ class FrameParser:
         frame._last_in_buffer = 1
         return self._deliver(frame)
 
-    def fill_pending(self, data: bytes) -> bytes:
-        """Copy what belongs to `pending` into it, deliver it if that completes it, and return what is left of the
-        data."""
+    def advance_pending(self, count: int) -> None:
+        """`count` bytes were read into `pending.rest`, and nothing else was read."""
         pending = self.pending
-        if pending is None:
-            return data
+        if pending is not None and pending.advance(count):
+            self._deliver(self._finish(pending))
+
+    def _fill_pending(self, pending: Pending, data: bytes) -> Tuple[Optional[WSFrame], bytes]:
+        """Copy what belongs to `pending` into it: (the frame, if that completes it, and what is left of the data)."""
         count = min(len(pending.rest), len(data))
         pending.rest[:count] = data[:count]
-        if not self.advance_pending(count):
-            return b""
-        return data[count:]
+        if not pending.advance(count):
+            return None, b""
+        rest = data[count:]
+        frame = self._finish(pending, len(rest))
+        frame._last_in_buffer = 0  # as `feed` expects of a frame that is not delivered yet
+        return frame, rest
 
-    def advance_pending(self, count: int) -> bool:
-        """`count` bytes were read into `pending.rest`; True if that completed the frame and more may be delivered."""
-        pending = self.pending
-        if pending is None or not pending.advance(count):
-            return False
+    def _finish(self, pending: Pending, tail_size: int = 0) -> WSFrame:
         self.pending = None
-        return self._deliver(make_frame(pending.first, WSMsgType(pending.first & 0x0F), pending.finish()))
+        msg_type = WSMsgType(pending.first & 0x0F)
+        return make_frame(pending.first, msg_type, pending.finish(), tail_size=tail_size)
 
     def _check_text(self, payload: bytes, first: int) -> Optional[str]:
         """Validate text; the text itself, if the frame is the whole message."""

@@ -181,10 +181,7 @@ class _Connection:
             if read_into_pending:
                 parser.advance_pending(read_into_pending)
             else:
-                if parser.pending is not None:
-                    data = parser.fill_pending(data)
-                if data and not transport._input_is_over:
-                    parser.feed(data)
+                parser.feed(data)
         except WSProtocolError as exc:
             self._fail(exc)
         finally:
