@@ -19,6 +19,7 @@ from picows.http import (
     HeadReader,
     encode_head,
     header_tokens,
+    hide_credentials,
     parse_request,
     parse_response,
 )
@@ -356,3 +357,9 @@ def test_header_tokens():
     headers = CIMultiDict([("Connection", "Keep-Alive,\tUPGRADE ,,"), ("connection", "x"), ("Connection", "")])
     assert header_tokens(headers, "Connection") == ["keep-alive", "upgrade", "x"]
     assert header_tokens(headers, "Upgrade") == []
+
+
+def test_K3_credentials_are_hidden_in_logged_heads():
+    head = b"GET / HTTP/1.1\r\nHost: h\r\nauthorization: Basic c2VjcmV0\r\nCookie: a=b\r\nX-Cookie: kept\r\n\r\n"
+    shown = hide_credentials(head)
+    assert shown == b"GET / HTTP/1.1\r\nHost: h\r\nauthorization: ...\r\nCookie: ...\r\nX-Cookie: kept\r\n\r\n"

@@ -15,13 +15,14 @@ from .abc import Engine, EngineListener, EngineTransport
 from .enums import WSAutoPingStrategy
 from .errors import WSHandshakeError, WSInvalidStatusError
 from .handshake import ClientHandshake
-from .http import WSHeadersLike, WSUpgradeRequest, WSUpgradeResponse, drop_credentials, header_pairs
+from .http import WSHeadersLike, WSUpgradeRequest, WSUpgradeResponse, drop_credentials, header_pairs, hide_credentials
 from .options import (
     DEFAULT_HANDSHAKE_TIMEOUT,
     NOT_GIVEN,
     ConnectionOptions,
     WSLoggerLike,
     auto_ping_policy,
+    check_callable,
     check_count,
     handshake_timeout,
     resolve_logger,
@@ -65,7 +66,7 @@ class ClientOpening:
         """Send the request."""
         self._protocol = protocol
         request = self._handshake.data_to_send()
-        protocol.transport._log_bytes("sending request", request)
+        protocol.transport._log_bytes("sending request", hide_credentials(request))
         protocol.transport.underlying_transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -387,6 +388,10 @@ async def ws_connect(
     )
     timeout_s = handshake_timeout(websocket_handshake_timeout, open_timeout)
     check_count("max_redirects", max_redirects)
+    check_callable("ws_listener_factory", ws_listener_factory)
+    check_callable("socket_factory", socket_factory, is_optional=True)
+    if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        raise TypeError(f"ssl_context must be an SSLContext or None, got {type(ssl_context).__name__}")
     connector = _Connector(pick(engine), ws_listener_factory, options)
     connector.ssl_context = ssl_context
     connector.proxy = check_proxy(proxy, proxy_ssl_context)

@@ -32,6 +32,7 @@ CREDENTIAL_HEADERS = frozenset(("authorization", "cookie", "proxy-authorization"
 _HIDDEN = CREDENTIAL_HEADERS | {"set-cookie"}
 _STATUS_BY_CODE: dict[int, HTTPStatus] = {int(status): status for status in HTTPStatus}
 
+_CREDENTIALS = re.compile(rb"(?im)^(%s):[^\r\n]*" % "|".join(sorted(_HIDDEN)).encode())
 _TOKEN = re.compile(TOKEN_CHARS)
 _TOKEN_BYTES = re.compile(TOKEN_CHARS.encode())
 _NOT_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
@@ -235,6 +236,11 @@ def add_extra_headers(headers: CIMultiDict[str], extra: Optional[WSHeadersLike])
 def drop_credentials(extra: Optional[WSHeadersLike]) -> list[tuple[str, str]]:
     """The headers that may follow a redirect to another origin. Raises what header_pairs raises."""
     return [pair for pair in header_pairs(extra) if pair[0].lower() not in CREDENTIAL_HEADERS]
+
+
+def hide_credentials(head: bytes) -> bytes:
+    """The bytes of a head, or of a part of one, for a log: without the values of headers that carry credentials."""
+    return _CREDENTIALS.sub(rb"\1: ...", head)
 
 
 def header_tokens(headers: CIMultiDict[str], name: str) -> list[str]:

@@ -15,13 +15,14 @@ from .abc import Engine, EngineListener
 from .enums import WSAutoPingStrategy, WSCloseCode
 from .errors import WSHandshakeError
 from .handshake import ServerHandshake, refusal
-from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
+from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, hide_credentials
 from .options import (
     DEFAULT_HANDSHAKE_TIMEOUT,
     NOT_GIVEN,
     ConnectionOptions,
     WSLoggerLike,
     auto_ping_policy,
+    check_callable,
     check_timeout,
     handshake_timeout,
     resolve_logger,
@@ -165,7 +166,7 @@ class ServerOpening:
             )
         self._is_over = True
         self._end()
-        protocol.transport._log_bytes("sending response", data)
+        protocol.transport._log_bytes("sending response", hide_credentials(data))
         protocol.transport.underlying_transport.write(data)
         if is_accepted:
             remainder = handshake.remainder + bytes(self._pending)
@@ -387,6 +388,7 @@ async def ws_create_server(
             enable_auto_ping, auto_ping_strategy, auto_ping_idle_timeout, auto_ping_reply_timeout
         ),
     )
+    check_callable("ws_listener_factory", ws_listener_factory)
     loop = asyncio.get_running_loop()
     timeout_s = handshake_timeout(websocket_handshake_timeout, open_timeout)
     settings = _ServerSettings(loop, pick(engine), ws_listener_factory, timeout_s)

@@ -137,9 +137,9 @@ class FrameParser:
                         pos = end
                     break
                 if frame is not None:
-                    if not deliver(frame):
+                    ready, frame = frame, None
+                    if not deliver(ready):
                         return
-                    frame = None
                 payload = data[body:stop]
                 if masked:
                     key = int.from_bytes(data[body - 4 : body], "little")

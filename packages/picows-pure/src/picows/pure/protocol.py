@@ -14,7 +14,7 @@ from typing import Any, MutableSet, Optional, Union
 from ..abc import EngineListener, FrameRules, Opening
 from ..enums import PICOWS_DEBUG_LL, WSCloseCode, WSMsgType, is_sendable_close_code
 from ..errors import WSProtocolError
-from ..http import WSUpgradeRequest, WSUpgradeResponse
+from ..http import WSUpgradeRequest, WSUpgradeResponse, hide_credentials
 from ..options import ConnectionOptions
 from .closing import parse_close_payload, truncated_reason
 from .frame import CONTROL, WSFrame
@@ -190,7 +190,7 @@ class _Connection:
 
     def _receive(self, data: bytes) -> None:
         if self._debug:
-            self.transport._log_bytes("received", data)
+            self.transport._log_bytes("received", data if self._opening is None else hide_credentials(data))
         if self._opening is not None:
             self._opening.data_received(data)
         elif self._parser is not None:

@@ -39,8 +39,8 @@ class RoundTrips:
         if self._transport._is_sealed:
             raise ConnectionResetError("the connection is closed")
         started = time.perf_counter()
-        self._transport._ping()
         try:
+            self._transport._ping()
             await self._wait_for_pong(timeout)
         except BaseException:
             # A late pong goes to the listener, or to the next measurement's ping.

@@ -90,8 +90,11 @@ class Wire:
         if self._socket is not None and self._is_clear():
             try:
                 sent = self._socket.sendmsg((header, payload), (), _NO_SIGNAL)
-            except OSError:
-                sent = 0  # as in _write_now
+            except BlockingIOError:
+                sent = 0
+            except OSError:  # as in _write_now
+                self.transport.abort()
+                return
             self._backlog = sent < len(header) + len(payload)
             if not self._backlog:
                 return
@@ -131,8 +134,12 @@ class Wire:
         if self._socket is not None and (not self._backlog or self._is_clear()):
             try:
                 sent = self._socket.send(data, _NO_SIGNAL)
+            except BlockingIOError:
+                sent = 0
             except OSError:
-                sent = 0  # EAGAIN; anything else the transport will meet again and report as it does
+                # The transport would meet the same error, but without MSG_NOSIGNAL.
+                self.transport.abort()
+                return
             if sent == len(data):
                 return
             self._backlog = True
