@@ -69,6 +69,12 @@ def check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must not be negative, got {value}")
 
 
+def check_callable(name: str, value: object, is_optional: bool = False) -> None:
+    """Refuse what cannot be called; None is accepted if `is_optional`."""
+    if not callable(value) and not (is_optional and value is None):
+        raise TypeError(f"{name} must be callable{' or None' if is_optional else ''}, got {type(value).__name__}")
+
+
 def check_timeout(name: str, value: object) -> None:
     """Refuse what is neither None nor a positive number of seconds."""
     if value is None:
