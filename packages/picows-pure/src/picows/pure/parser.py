@@ -144,8 +144,9 @@ class FrameParser:
                 if masked:
                     key = int.from_bytes(data[body - 4 : body], "little")
                     payload = mask_short(payload, key) if size <= 1024 else mask(payload, key)
+                text = self._check_text(payload, first) if is_text else None
                 frame = WSFrame()
-                frame._text = self._check_text(payload, first) if is_text else None
+                frame._text = text
                 frame._first = first
                 frame._msg_type = msg_type  # type: ignore[assignment]
                 frame._payload = payload

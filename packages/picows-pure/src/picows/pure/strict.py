@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import codecs
 from typing import Union
 
 from ..abc import FrameRules
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSMessageTooBigError, WSProtocolError
 from .frame import CONTROL, FIN
+from .utf8 import Utf8Decoder
 
 _RESERVED = 0x70
-_new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class MessageState:
@@ -27,7 +26,7 @@ class MessageState:
         #: The message is text whose UTF-8 is checked here: not compressed.
         self._is_text = False
         self._size = 0
-        self._decoder = _new_decoder()
+        self._decoder = Utf8Decoder()
         self._received_close = False
 
     def admit(self, first: int, size: int) -> bool:
@@ -60,16 +59,13 @@ class MessageState:
         self._size += size
         self._in_message = not first & FIN
 
-    def decode(self, payload: Union[bytes, bytearray, memoryview], final: bool) -> str:
+    def decode(self, payload: Union[bytes, bytearray], final: bool) -> str:
         """Decode a piece of the current text message; `final` with its last byte.
 
         Raises:
             WSProtocolError: 1007, at the first byte that cannot be UTF-8.
         """
-        try:
-            return self._decoder.decode(payload, final)
-        except UnicodeDecodeError as exc:
-            raise WSProtocolError(WSCloseCode.INVALID_TEXT, f"text is not UTF-8: {exc.reason}") from None
+        return self._decoder.decode(payload, final)
 
 
 def _violation(message: str) -> WSProtocolError:
