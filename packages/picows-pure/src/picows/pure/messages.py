@@ -22,36 +22,16 @@ from ..deflate import DeflateCodec
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
 from ..options import check_size
+from .fragments import Fragment, FragmentSender
 from .frame import CONTROL, FIN, RSV1, WSFrame
 from .listener import WSListener
 from .transport import WSTransport, _as_buffer
+from .utf8 import Utf8Decoder
 
 #: So many fragments of one message may wait before further ones are joined to the last.
 _SEPARATE_FRAGMENTS = 64
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 _CLEAN_CODES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.NO_INFO)
-
-
-class _Fragment:
-    """Some consecutive frames of a message."""
-
-    __slots__ = ("is_text", "data", "text", "is_first", "is_last", "frames")
-
-    def __init__(self, is_text: bool, data: Any, text: Optional[str], is_first: bool, is_last: bool) -> None:
-        self.is_text = is_text
-        self.data: Union[bytes, bytearray] = data
-        self.text = text
-        self.is_first = is_first
-        self.is_last = is_last
-        self.frames = 1
-
-    def join(self, data: Union[bytes, bytearray], is_last: bool) -> None:
-        """Append the next frame."""
-        if not isinstance(self.data, bytearray):
-            self.data = bytearray(self.data)
-        self.data += data
-        self.is_last = is_last
-        self.frames += 1
 
 
 class WSMessageListener(WSListener):
@@ -61,6 +41,7 @@ class WSMessageListener(WSListener):
         request: what a listener factory is called with; not used.
         response: as request.
         max_message_size: limit of a message in bytes, also after inflating; more is 1009. None is no limit.
+        max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit.
         max_queue: frames that may wait to be received before reading pauses, or (high, low): reading goes on at low.
             None never pauses.
         codec: permessage-deflate as it was negotiated (see `picows.deflate`), or None.
@@ -72,29 +53,36 @@ class WSMessageListener(WSListener):
         response: Any = None,
         *,
         max_message_size: Optional[int] = 1024 * 1024,
+        max_fragments: Optional[int] = 4096,
         max_queue: Union[int, None, Tuple[int, int]] = 16,
         codec: Optional[DeflateCodec] = None,
     ) -> None:
         self._high, self._low = _watermarks(max_queue)
         if max_message_size is not None:
             check_size("max_message_size", max_message_size)
+        if max_fragments is not None:
+            check_size("max_fragments", max_fragments)
         self._max_size = max_message_size
+        self._max_fragments = max_fragments
         self._codec = codec
         self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
         self.transport: Any = None
-        self._fragments: Deque[_Fragment] = deque()
+        self._fragments: Deque[Fragment] = deque()
         self._queued_frames = 0
         self._reader: Optional[asyncio.Future[None]] = None
-        self._is_receiving = False
+        # Who takes the fragments of the message at the head of the queue one by one.
+        self._stream: Optional[object] = None
         self._is_reading_paused = False
         self._is_closing = False
+        self._is_deaf = False
         self._is_lost = False
         # The message that is arriving.
         self._is_text = False
         self._is_compressed = False
         self._in_message = False
         self._size = 0
-        self._decoder: Any = None
+        self._arrived_fragments = 0
+        self._decoder: Optional[Utf8Decoder] = None
         # Sending.
         self._drain: Optional[asyncio.Future[None]] = None
         self._stream_lock: Optional[asyncio.Lock] = None
@@ -112,39 +100,39 @@ class WSMessageListener(WSListener):
             RuntimeError: another `recv` is waiting.
         """
         self._begin_receiving()
-        try:
-            while not self._has_message():
-                await self._wait_for_fragment()
-        finally:
-            self._is_receiving = False
+        while not self._has_message():
+            await self._wait_for_fragment()
         return self._take_message(decode)
 
     async def recv_streaming(self, decode: Optional[bool] = None) -> AsyncIterator[Union[str, bytes]]:
         """Receive a message as an iterator over its fragments; arguments and errors as for `recv`.
 
-        Leaving it early drops the rest of the message.
+        Cancelling it before its first fragment loses nothing. Leaving it later, by `break` or by cancelling, drops the
+        rest of this message when the next one is asked for, also where that rest arrives only then.
+
+        Raises:
+            RuntimeError: also where the iterator goes on after somebody else asked for the next message.
         """
-        self._begin_receiving()
+        stream = self._begin_receiving()
         decoder: Any = None
-        is_last = False
-        try:
-            while not is_last:
-                if not self._fragments:
-                    await self._wait_for_fragment()
-                    continue
-                fragment = self._take_fragment()
-                is_last = fragment.is_last
-                if decode is None:
-                    decode = fragment.is_text
-                if decode:
-                    decoder = decoder or _new_decoder()
-                    yield decoder.decode(fragment.data, is_last)
-                else:
-                    yield bytes(fragment.data)
-        finally:
-            self._is_receiving = False
-            if not is_last:
+        has_begun = is_last = False
+        while not is_last:
+            if not has_begun:
                 self._drop_rest_of_message()
+            if not self._fragments:
+                await self._wait_for_fragment()
+                continue
+            fragment = self._take_fragment()
+            has_begun, is_last = True, fragment.is_last
+            if decode is None:
+                decode = fragment.is_text
+            if decode:
+                decoder = decoder or _new_decoder()
+                yield decoder.decode(fragment.data, is_last)
+            else:
+                yield bytes(fragment.data)
+            if not is_last and self._stream is not stream:
+                raise RuntimeError("the rest of this message was dropped because the next one was asked for")
 
     def __aiter__(self) -> AsyncIterator[Union[str, bytes]]:
         return self._iterate()
@@ -158,18 +146,19 @@ class WSMessageListener(WSListener):
             if exc.code not in _CLEAN_CODES:
                 raise
 
-    def _begin_receiving(self) -> None:
-        if self._is_receiving:
+    def _begin_receiving(self) -> object:
+        if self._reader is not None:
             raise RuntimeError("another recv is waiting for a message on this connection")
-        self._is_receiving = True
+        self._stream = object()
+        return self._stream
 
     def _has_message(self) -> bool:
         """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
+        self._drop_rest_of_message()
         fragments = self._fragments
         while len(fragments) > 1 and not fragments[0].is_last:
             follower = fragments[1]
-            fragments[0].join(follower.data, follower.is_last)
-            fragments[0].text = None
+            fragments[0].join(follower.data, follower.is_last, follower.frames)
             del fragments[1]
         if not fragments or fragments[0].is_last:
             return bool(fragments)
@@ -178,7 +167,7 @@ class WSMessageListener(WSListener):
         self._resume_reading()
         return False
 
-    def _take_fragment(self) -> _Fragment:
+    def _take_fragment(self) -> Fragment:
         fragment = self._fragments.popleft()
         self._queued_frames -= fragment.frames
         self._resume_reading()
@@ -191,6 +180,7 @@ class WSMessageListener(WSListener):
         return bytes(fragment.data)
 
     def _drop_rest_of_message(self) -> None:
+        """What the queue begins with belongs to a message whose beginning was taken by `recv_streaming` alone."""
         while self._fragments and not self._fragments[0].is_first:
             self._take_fragment()
 
@@ -226,14 +216,19 @@ class WSMessageListener(WSListener):
             if frame._msg_type is WSMsgType.CLOSE:
                 self._on_close(frame)
             return
+        if self._is_closing and self._queued_frames >= self._high:
+            self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
+        if self._is_deaf:
+            return
         if frame._msg_type is not WSMsgType.CONTINUATION:
             self._begin_message(frame)
+        self._count_fragment()
         is_last = frame._first >= FIN
-        data = self._inflate(frame, is_last) if self._is_compressed else frame._payload
         is_first, self._in_message = not self._in_message, not is_last
-        if self._is_closing and self._queued_frames >= self._high:
-            return  # after close() nobody has promised to receive
-        self._enqueue(data, frame._text, is_first, is_last)
+        if self._is_compressed:
+            self._enqueue(*self._inflate(frame, is_first, is_last), is_first, is_last)
+        else:
+            self._enqueue(frame._payload, frame._text, is_first, is_last)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everybody who waits."""
@@ -245,11 +240,16 @@ class WSMessageListener(WSListener):
     def _begin_message(self, frame: WSFrame) -> None:
         self._is_text = frame._msg_type is WSMsgType.TEXT
         self._is_compressed = bool(frame._first & RSV1)
-        self._size = 0
-        self._decoder = _new_decoder() if self._is_compressed and self._is_text else None
+        self._size = self._arrived_fragments = 0
+        self._decoder = Utf8Decoder() if self._is_compressed and self._is_text else None
 
-    def _inflate(self, frame: WSFrame, is_last: bool) -> bytes:
-        """One frame of a compressed message, inflated and, if it is text, checked."""
+    def _count_fragment(self) -> None:
+        self._arrived_fragments += 1
+        if self._max_fragments is not None and self._arrived_fragments > self._max_fragments:
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} fragments")
+
+    def _inflate(self, frame: WSFrame, is_first: bool, is_last: bool) -> Tuple[bytes, Optional[str]]:
+        """One frame of a compressed message, inflated and, if it is text, checked; the text too if it is all of it."""
         codec = self._codec
         if codec is None:
             raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "compressed message, but compression was not negotiated")
@@ -262,19 +262,15 @@ class WSMessageListener(WSListener):
                 f"message inflates to more than {limit} bytes", self._size + exc.size, limit
             ) from None
         self._size += len(data)
-        if self._decoder is not None:
-            try:
-                self._decoder.decode(data, is_last)
-            except UnicodeDecodeError as exc:
-                raise WSProtocolError(WSCloseCode.INVALID_TEXT, f"text is not UTF-8: {exc.reason}") from exc
-        return data
+        text = None if self._decoder is None else self._decoder.decode(data, is_last)
+        return data, text if is_first and is_last else None
 
     def _enqueue(self, data: Any, text: Optional[str], is_first: bool, is_last: bool) -> None:
         fragments = self._fragments
         if not is_first and len(fragments) >= _SEPARATE_FRAGMENTS and not fragments[-1].is_last:
             fragments[-1].join(data, is_last)
         else:
-            fragments.append(_Fragment(self._is_text, data, text, is_first, is_last))
+            fragments.append(Fragment(self._is_text, data, text, is_first, is_last))
         self._queued_frames += 1
         self._wake_reader()
         if self._queued_frames > self._high and not self._is_closing and not self._is_reading_paused:
@@ -288,7 +284,7 @@ class WSMessageListener(WSListener):
     def _resume_reading(self) -> None:
         if self._is_reading_paused and self._queued_frames <= self._low:
             self._is_reading_paused = False
-            if not self._is_lost:
+            if not self.transport.is_disconnected:
                 self.transport.underlying_transport.resume_reading()
 
     def _on_close(self, frame: WSFrame) -> None:
@@ -308,8 +304,9 @@ class WSMessageListener(WSListener):
             text: True sends bytes (which must be UTF-8) as text, False a str as binary.
 
         Raises:
-            WSConnectionClosed: the connection is closing or closed; the message was not sent.
-            TypeError, BufferError: as `WSTransport.send`.
+            WSConnectionClosed: the connection is closing or closed and the message was not sent; or it was lost while
+                the message waited to be sent, and nobody knows how much of it the peer has received.
+            TypeError, BufferError: as `WSTransport.send`, but None is no message.
         """
         if self._stream_lock is not None and self._stream_lock.locked():
             async with self._stream_lock:
@@ -328,41 +325,52 @@ class WSMessageListener(WSListener):
         with 1011.
 
         Args:
-            fragments: all str or all bytes-like; none is sent as an empty binary message.
+            fragments: all str or all bytes-like; none is sent as an empty message.
             text: as for `send`.
+
+        Raises:
+            WSConnectionClosed, BufferError: as for `send`.
+            TypeError: what is iterated over is itself a message, or not all fragments are of one kind.
         """
+        if isinstance(fragments, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"fragments must be an iterable of messages, got {type(fragments).__name__}")
         if self._stream_lock is None:
             self._stream_lock = asyncio.Lock()
-        opcode: int = WSMsgType.BINARY
-        is_first = True
         async with self._stream_lock:
+            sender = FragmentSender(self, text)
             try:
-                async for fragment in _iterate(fragments):
-                    if is_first:
-                        opcode = self._opcode(fragment, text)
-                    self._send_frame(fragment, opcode, is_first, False)
-                    is_first = False
-                    if self._drain is not None:
-                        await self._wait_for_drain()
-                self._send_frame(b"", opcode, is_first, True)
+                if isinstance(fragments, AsyncIterable):
+                    async for fragment in fragments:
+                        await sender.send(fragment)
+                else:
+                    for fragment in fragments:
+                        await sender.send(fragment)
+                self._send_frame(b"", sender.opcode, sender.is_first, True)
             except BaseException:
-                if not is_first and not self.transport.is_close_frame_sent:
+                if not sender.is_first and not self.transport.is_close_frame_sent:
                     self.transport.send_close(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
                 raise
 
     async def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
         """Close properly (RFC 6455 7.1.2) and wait until the connection has ended, at most for `close_timeout`.
 
-        Messages that were queued can still be received; those that arrive while closing are queued up to
-        `max_queue`. Idempotent.
+        Messages that were queued can still be received. Those that arrive while closing are queued up to `max_queue`
+        and then dropped, because the peer's CLOSE comes after them. Idempotent.
+
+        Args:
+            code: 1000-1003, 1007-1014 or 3000-4999.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: a code or a reason that must not be sent; the connection goes on.
         """
+        if not self.transport.is_close_frame_sent:
+            self.transport.send_close(code, reason)
         self._is_closing = True
         if self._is_reading_paused:
             self._is_reading_paused = False
-            if not self._is_lost:
+            if not self.transport.is_disconnected:
                 self.transport.underlying_transport.resume_reading()
-        if not self.transport.is_close_frame_sent:
-            self.transport.send_close(code, reason)
         await self._wait_lost()
 
     async def _wait_lost(self) -> None:
@@ -396,6 +404,8 @@ class WSMessageListener(WSListener):
 
     def _send_frame(self, message: WSBuffer, opcode: int, is_first: bool, is_last: bool) -> None:
         transport: WSTransport = self.transport
+        if message is None:
+            raise TypeError("a message must be str or bytes-like, got None")
         payload = _as_buffer(message)
         if transport._is_sealed:
             raise self._closed_error()
@@ -404,15 +414,6 @@ class WSMessageListener(WSListener):
         if is_compressed and codec is not None:
             payload = codec.compress(payload)
         transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
-
-
-async def _iterate(fragments: Any) -> AsyncIterator[WSBuffer]:
-    if isinstance(fragments, AsyncIterable):
-        async for fragment in fragments:
-            yield fragment
-    else:
-        for fragment in fragments:
-            yield fragment
 
 
 def _watermarks(max_queue: Union[int, None, Tuple[int, int]]) -> Tuple[int, int]:

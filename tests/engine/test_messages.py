@@ -1,0 +1,588 @@
+"""Messages in: reassembly, limits, the queue, cancellation, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import random
+from typing import Any, Callable, List, Tuple, Union
+
+import pytest
+from fixtures.clock import LOOPS
+from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
+
+from picows.enums import WSCloseCode
+from picows.errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
+
+Talk = Callable[..., Any]
+SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+
+
+def fragments(connection: Any, opcode: int, *payloads: Union[bytes, str]) -> bytes:
+    """One message in so many fragments."""
+    last = len(payloads) - 1
+    return b"".join(
+        connection.frame(opcode if at == 0 else CONT, payload, fin=at == last) for at, payload in enumerate(payloads)
+    )
+
+
+def recv(connection: Any, decode: Any = None) -> Union[str, bytes]:
+    message: Union[str, bytes] = connection.run(connection.listener.recv(decode))
+    return message
+
+
+def closed(connection: Any) -> WSConnectionClosed:
+    """The error of a recv that finds nothing any more."""
+    with pytest.raises(WSConnectionClosed) as caught:
+        recv(connection)
+    return caught.value
+
+
+# --- reassembly ---
+
+
+@SIDES
+@pytest.mark.parametrize("reading", list(LOOPS))
+def test_messages_cut_anywhere(talk: Talk, client: bool, reading: str) -> None:
+    whole = talk(client=client)
+    stream = (
+        whole.frame(TEXT, "one")
+        + fragments(whole, BINARY, b"t", b"", b"wo")
+        + fragments(whole, TEXT, "", "")
+        + fragments(
+            whole, TEXT, "\N{GREEK SMALL LETTER KAPPA}".encode()[:1], "\N{GREEK SMALL LETTER KAPPA}".encode()[1:]
+        )
+        + whole.frame(BINARY)
+    )
+    expected = ["one", b"two", "", "\N{GREEK SMALL LETTER KAPPA}", b""]
+    for size in (1, 2, 3, 5, 7, len(stream)):
+        connection = talk(client=client, reading=reading)
+        connection.feed(*(stream[at : at + size] for at in range(0, len(stream), size)))
+        assert [recv(connection) for _ in expected] == expected
+
+
+@pytest.mark.parametrize("payloads", [("Caf\xe9",), ("Ca", "f\xe9")], ids=["one frame", "two frames"])
+@pytest.mark.parametrize(
+    ("opcode", "decode", "expected"),
+    [
+        (TEXT, None, "Caf\xe9"),
+        (TEXT, True, "Caf\xe9"),
+        (TEXT, False, b"Caf\xc3\xa9"),
+        (BINARY, None, b"Caf\xc3\xa9"),
+        (BINARY, True, "Caf\xe9"),
+        (BINARY, False, b"Caf\xc3\xa9"),
+    ],
+)
+def test_decode(talk: Talk, payloads: Tuple[str, ...], opcode: int, decode: Any, expected: Union[str, bytes]) -> None:
+    connection = talk()
+    connection.feed(fragments(connection, opcode, *payloads))
+    message = recv(connection, decode)
+    assert message == expected
+    assert type(message) is type(expected)
+
+
+def test_large_fragments_are_put_together(talk: Talk) -> None:
+    connection = talk(max_message_size=None)
+    parts = [bytes([value]) * 150_000 for value in range(5)]
+    connection.feed(fragments(connection, BINARY, *parts))
+    assert recv(connection) == b"".join(parts)
+
+
+def test_control_frames_between_fragments(talk: Talk) -> None:
+    """B7: they are answered at once and change nothing about the message."""
+    connection = talk()
+    connection.feed(
+        connection.frame(PING, b"first")
+        + connection.frame(TEXT, "a", fin=False)
+        + connection.frame(PING, b"second")
+        + connection.frame(PONG, b"unasked for")
+        + connection.frame(CONT, "b")
+    )
+    assert connection.plain() == [(PONG, b"first"), (PONG, b"second")]
+    assert recv(connection) == "ab"
+
+
+def test_control_frames_are_no_messages(talk: Talk) -> None:
+    connection = talk(enable_auto_pong=False)
+    connection.feed(connection.frame(PING, b"x") + connection.frame(PONG) + connection.frame(TEXT, "text"))
+    assert connection.plain() == []
+    assert recv(connection) == "text"
+
+
+def test_views_of_fragments_stay_as_they_are(engine: Any, talk: Talk) -> None:
+    """W12: a subclass may keep views of payloads, and joining fragments does not touch them."""
+    kept: List[memoryview] = []
+
+    class Keeper(engine.WSMessageListener):  # type: ignore[misc]
+        def on_ws_frame(self, transport: Any, frame: Any) -> None:
+            kept.append(frame.get_payload_as_memoryview())
+            super().on_ws_frame(transport, frame)
+
+    connection = talk(Keeper)
+    large = b"x" * 100_000
+    data = fragments(connection, BINARY, large, b"y", large)
+    connection.feed(data[:70_000], data[70_000:])
+    assert recv(connection) == large + b"y" + large
+    assert kept == [large, b"y", large]
+
+
+def test_fragments_arrive_while_recv_waits(talk: Talk) -> None:
+    connection = talk(max_queue=2)
+    task = connection.loop.create_task(connection.listener.recv())
+    expected = ""
+    for number in range(200):
+        connection.loop.settle()
+        assert not task.done()
+        connection.feed_frame(CONT if number else TEXT, f"{number} ", fin=number == 199)
+        expected += f"{number} "
+    assert connection.run(task) == expected
+    assert "pause_reading" not in connection.wire.calls
+
+
+# --- limits ---
+
+
+def test_the_defaults_are_finite(talk: Talk) -> None:
+    """A7, without arguments."""
+    connection = talk()
+    connection.feed(header(BINARY, 1024 * 1024 + 1, key=b"abcd"))
+    assert connection.plain()[0][1][:2] == b"\x03\xf1"
+    assert isinstance(connection.transport._failure, WSMessageTooBigError)
+
+
+def test_the_limit_is_one_of_the_message(talk: Talk) -> None:
+    """A5: ten fragments of 100 are delivered, the eleventh fails at its header."""
+    connection = talk(max_message_size=1000)
+    connection.feed(fragments(connection, BINARY, *[b"x" * 100] * 10))
+    assert recv(connection) == b"x" * 1000
+    for number in range(10):
+        connection.feed_frame(CONT if number else BINARY, b"x" * 100, fin=False)
+    assert connection.plain() == []
+    connection.feed(header(CONT, 100, key=b"abcd"))
+    ((opcode, payload),) = connection.plain()
+    assert (opcode, payload[:2]) == (CLOSE, b"\x03\xf1")
+    error = closed(connection)
+    assert error.code == WSCloseCode.ABNORMAL_CLOSURE
+    assert isinstance(error.__cause__, WSMessageTooBigError)
+    assert (error.__cause__.size, error.__cause__.limit) == (1100, 1000)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        8,
+        2**31 - 1,
+        2**31,
+        2**31 + 1,
+        2**32 - 1,
+        2**32,
+        2**32 + 1,
+        2**62,
+        *(2**63 - 1 - k for k in range(9)),
+        2**63,
+        2**64 - 1,
+    ],
+)
+def test_announced_sizes_do_not_overflow(talk: Talk, size: int) -> None:
+    """A2: three bytes are there, ten are allowed."""
+    connection = talk(max_message_size=10)
+    connection.feed(connection.frame(BINARY, b"abc", fin=False) + header(CONT, size, key=b"abcd"))
+    assert connection.plain()[0][1][:2] == b"\x03\xf1"
+
+
+def test_exactly_the_limit(talk: Talk) -> None:
+    connection = talk(max_message_size=10)
+    connection.feed(fragments(connection, BINARY, b"abc", b"defghij") + connection.frame(BINARY, b"0123456789"))
+    assert recv(connection) == b"abcdefghij"
+    assert recv(connection) == b"0123456789"
+
+
+@pytest.mark.parametrize("payload", [b"x", b""], ids=["B1 crumbs", "B2 empty"])
+@pytest.mark.parametrize("is_receiving", [False, True], ids=["nobody receives", "recv waits"])
+def test_fragments_are_counted(talk: Talk, payload: bytes, is_receiving: bool) -> None:
+    connection = talk()
+    task = connection.loop.create_task(connection.listener.recv()) if is_receiving else None
+    connection.loop.settle()
+    connection.feed_frame(BINARY, payload, fin=False)
+    for number in range(4095):
+        connection.feed_frame(CONT, payload, fin=False)
+        if number % 1000 == 0:
+            connection.loop.settle()
+    assert connection.plain() == []
+    connection.feed_frame(CONT, payload, fin=False)
+    assert connection.plain() == [(CLOSE, close_payload(1009, b"message of more than 4096 fragments"))]
+    with pytest.raises(WSConnectionClosed):
+        connection.run(task if task else connection.listener.recv())
+    assert connection.transport._failure.code == WSCloseCode.MESSAGE_TOO_BIG
+
+
+def test_a_message_of_as_many_fragments_as_allowed(talk: Talk) -> None:
+    connection = talk()
+    connection.feed(fragments(connection, TEXT, *"x" * 4096))
+    assert recv(connection) == "x" * 4096
+
+
+def test_fragments_are_counted_for_each_message(talk: Talk) -> None:
+    """B3."""
+    connection = talk(max_fragments=2)
+    for _ in range(100):
+        connection.feed(connection.frame(TEXT, "ab") + fragments(connection, TEXT, "c", "d"))
+        assert (recv(connection), recv(connection)) == ("ab", "cd")
+    connection.feed(fragments(connection, TEXT, "a", "b", "c"))
+    assert connection.plain()[0][0] == CLOSE
+
+
+def test_any_number_of_fragments(talk: Talk) -> None:
+    connection = talk(max_fragments=None)
+    connection.feed(fragments(connection, TEXT, *"x" * 5000))
+    assert recv(connection) == "x" * 5000
+
+
+def test_crumbs_take_little_memory(talk: Talk) -> None:
+    """B1: what 4,096 fragments of one byte leave behind is no more than 64 KiB."""
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy does not count memory")
+    connection = talk()
+    data = connection.frame(BINARY, b"x", fin=False) + connection.frame(CONT, b"x", fin=False) * 4095
+    gc.collect()
+    tracemalloc.start()
+    try:
+        connection.feed(data)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] <= 64 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"max_message_size": 0}, ValueError),
+        ({"max_message_size": "1"}, TypeError),
+        ({"max_fragments": 0}, ValueError),
+        ({"max_fragments": 1.5}, TypeError),
+        ({"max_queue": 0}, ValueError),
+        ({"max_queue": -1}, ValueError),
+        ({"max_queue": (1, 2)}, ValueError),
+        ({"max_queue": (1, -1)}, ValueError),
+    ],
+    ids=str,
+)
+def test_arguments_are_checked(engine: Any, arguments: Any, error: Any) -> None:
+    with pytest.raises(error):
+        engine.WSMessageListener(**arguments)
+
+
+# --- UTF-8 ---
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"abc", b"\xff"),
+        (b"", b"\xc0"),
+        (b"\xed", b"\xa0"),
+        (b"\xf4", b"\x90"),
+        (b"\xe2\x82", b"x"),
+        (b"\xf0\x9f\x98", b"\xff"),
+    ],
+    ids=["never", "overlong", "surrogate", "too large", "third byte", "fourth byte"],
+)
+@pytest.mark.parametrize("cut", ["frame", "fragments"])
+@SIDES
+def test_text_fails_at_its_first_bad_byte(talk: Talk, client: bool, cut: str, good: bytes, bad: bytes) -> None:
+    """E1, E2: before anything that follows it has arrived, and nothing is delivered."""
+    connection = talk(client=client)
+    if cut == "frame":
+        data = connection.frame(TEXT, good + bad + b"x" * 50)[:-50]
+        connection.feed(*(data[at : at + 1] for at in range(len(data) - 1)))
+        assert connection.plain() == []
+        connection.feed(data[-1:])
+    else:
+        connection.feed_frame(TEXT, good, fin=False)
+        assert connection.plain() == []
+        connection.feed_frame(CONT, bad, fin=False)
+    ((opcode, payload),) = connection.plain()
+    assert (opcode, payload[:2]) == (CLOSE, b"\x03\xef")
+    assert closed(connection).code == WSCloseCode.ABNORMAL_CLOSURE
+    assert connection.transport._failure.code == WSCloseCode.INVALID_TEXT
+
+
+@pytest.mark.parametrize("data", [b"\xe2\x82", b"\xf0\x9f\x98"], ids=["two of three", "three of four"])
+def test_text_that_ends_within_a_character(talk: Talk, data: bytes) -> None:
+    connection = talk()
+    connection.feed_frame(TEXT, data)
+    assert connection.plain()[0][1][:2] == b"\x03\xef"
+
+
+def test_characters_split_over_fragments_and_reads(talk: Talk) -> None:
+    """E3: every split of characters of one to four bytes."""
+    text = "a\N{LATIN SMALL LETTER E WITH ACUTE}\N{EURO SIGN}\N{GRINNING FACE}"
+    data = text.encode()
+    for first, second in itertools.combinations(range(len(data) + 1), 2):
+        connection = talk()
+        stream = fragments(connection, TEXT, data[:first], data[first:second], data[second:])
+        connection.feed(*(stream[at : at + 1] for at in range(len(stream))))
+        assert recv(connection) == text
+        connection.shut()
+
+
+def test_binary_is_not_validated(talk: Talk) -> None:
+    connection = talk()
+    connection.feed_frame(BINARY, b"\xff")
+    with pytest.raises(UnicodeDecodeError):
+        recv(connection, decode=True)
+    assert connection.plain() == []
+
+
+# --- the queue ---
+
+
+@pytest.mark.parametrize(
+    ("max_queue", "high", "low"),
+    [(16, 16, 4), (1, 1, 0), ((5, 5), 5, 5), ((10, 0), 10, 0)],
+    ids=["16", "1", "(5, 5)", "(10, 0)"],
+)
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "in one read"])
+def test_the_queue_pauses_reading(talk: Talk, max_queue: Any, high: int, low: int, together: bool) -> None:
+    connection = talk(max_queue=max_queue)
+    messages = [connection.frame(TEXT, str(number)) for number in range(high + 1)]
+    connection.feed(*messages[:-1])
+    assert connection.wire.calls == []
+    connection.feed(*([messages[-1] + connection.frame(TEXT, "more")] if together else [messages[-1]]))
+    assert connection.wire.calls == ["pause_reading"]
+    queued = high + 1 + together
+    while queued > low + 1:
+        recv(connection)
+        queued -= 1
+        assert connection.wire.calls == ["pause_reading"]
+    recv(connection)
+    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+
+
+def test_a_queue_without_limit(talk: Talk) -> None:
+    connection = talk(max_queue=None)
+    connection.feed(connection.frame(TEXT, "x") * 5000)
+    assert connection.wire.calls == []
+
+
+@pytest.mark.parametrize("count", [17, 64, 65, 66, 200])
+def test_reading_goes_on_after_a_message_of_many_fragments(talk: Talk, count: int) -> None:
+    """All of them came in one read, and those beyond the first few were joined as they arrived."""
+    connection = talk()
+    connection.feed(fragments(connection, TEXT, *"x" * count))
+    assert connection.wire.calls == ["pause_reading"]
+    assert recv(connection) == "x" * count
+    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+    connection.feed(connection.frame(TEXT, "y") * 16)
+    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+
+
+def test_a_message_longer_than_the_queue(talk: Talk) -> None:
+    """Its beginning must not keep its end from being read."""
+    connection = talk(max_queue=4)
+    connection.feed(connection.frame(TEXT, "a", fin=False) + connection.frame(CONT, "b", fin=False) * 9)
+    assert connection.wire.calls == ["pause_reading"]
+    task = connection.loop.create_task(connection.listener.recv())
+    connection.loop.settle()
+    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+    connection.feed_frame(CONT, "c")
+    assert connection.run(task) == "a" + "b" * 9 + "c"
+
+
+def test_reading_is_not_resumed_after_the_end(talk: Talk) -> None:
+    connection = talk(max_queue=1)
+    connection.feed(connection.frame(TEXT, "a") * 3)
+    connection.transport.disconnect(graceful=False)
+    assert [recv(connection) for _ in range(3)] == ["a"] * 3
+    assert "resume_reading" not in connection.wire.calls
+
+
+# --- one receiver, and none that was cancelled ---
+
+
+def test_only_one_may_wait(talk: Talk) -> None:
+    """N7."""
+    connection = talk()
+    task = connection.loop.create_task(connection.listener.recv())
+    connection.loop.settle()
+    with pytest.raises(RuntimeError, match="another recv is waiting"):
+        recv(connection)
+    with pytest.raises(RuntimeError, match="another recv is waiting"):
+        connection.run(connection.listener.recv_streaming().__anext__())
+    connection.feed_frame(TEXT, "x")
+    with pytest.raises(RuntimeError):  # it was woken, but has not run yet
+        connection.loop.call_soon(connection.loop.stop)
+        connection.listener.recv().send(None)
+    assert connection.run(task) == "x"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cancelled_receivers_lose_nothing(talk: Talk, seed: int) -> None:
+    """N1: messages and fragments arrive, and receivers are cancelled, in any order and in the same turn of the loop."""
+    choose = random.Random(seed)
+    connection = talk(max_queue=None)
+    sent = [f"{number} ".ljust(choose.randrange(8, 30), ".") for number in range(1500)]
+    pieces: List[bytes] = []
+    for text in sent:
+        parts = [text[at : at + 10] for at in range(0, len(text), 10)] if choose.random() < 0.4 else [text]
+        pieces += [
+            connection.frame(TEXT if at == 0 else CONT, part, fin=part is parts[-1]) for at, part in enumerate(parts)
+        ]
+    received: List[Any] = []
+    cancelled = 0
+    while len(received) < len(sent):
+        task = connection.loop.create_task(connection.listener.recv())
+        for _ in range(choose.randrange(4)):
+            action = choose.randrange(3)
+            if action == 0 and pieces:
+                connection.feed(pieces.pop(0))
+            elif action == 1:
+                connection.loop.settle()
+            elif pieces:
+                connection.feed(b"".join(pieces[:3]))
+                del pieces[:3]
+        if choose.random() < 0.6 or not pieces:
+            task.cancel()
+        connection.loop.settle()
+        if not task.done():
+            task.cancel()
+            connection.loop.settle()
+        if task.cancelled():
+            cancelled += 1
+        else:
+            received.append(task.result())
+        if not pieces and len(received) < len(sent):
+            received.append(recv(connection))
+    assert received == sent
+    assert cancelled > 300
+
+
+def test_a_timeout_loses_nothing(talk: Talk) -> None:
+    connection = talk()
+
+    async def receive(timeout: float) -> Any:
+        return await asyncio.wait_for(connection.listener.recv(), timeout)
+
+    connection.feed_frame(TEXT, "a", fin=False)
+    for timeout in (0, 0.5, 1):
+        with pytest.raises(asyncio.TimeoutError):
+            connection.run(receive(timeout))
+    connection.feed_frame(CONT, "b")
+    assert connection.run(receive(1)) == "ab"
+
+
+# --- the end ---
+
+
+@SIDES
+def test_what_was_received_is_delivered_after_the_end(talk: Talk, client: bool) -> None:
+    """N2: also after a reset."""
+    connection = talk(client=client, max_queue=None)
+    connection.feed(*(connection.frame(TEXT, str(number)) for number in range(100)))
+    connection.feed_frame(CLOSE, close_payload(1000, b"bye"))
+    connection.lose(ConnectionResetError("reset"))
+    assert [recv(connection) for _ in range(100)] == [str(number) for number in range(100)]
+    for _ in range(2):
+        error = closed(connection)
+        assert (error.code, error.reason, error.__cause__) == (1000, "bye", None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "reason"),
+    [
+        (close_payload(1000, b"bye"), WSCloseCode.OK, "bye"),
+        (close_payload(4999), 4999, ""),
+        (close_payload(1011, "\xe9".encode()), WSCloseCode.INTERNAL_ERROR, "\xe9"),
+        (b"", WSCloseCode.NO_INFO, ""),
+        (None, WSCloseCode.ABNORMAL_CLOSURE, ""),
+    ],
+    ids=["1000", "4999", "not ASCII", "no code", "no CLOSE"],
+)
+@SIDES
+def test_code_and_reason(talk: Talk, client: bool, payload: Any, code: int, reason: str) -> None:
+    connection = talk(client=client)
+    task = connection.loop.create_task(connection.listener.recv())
+    connection.loop.settle()
+    if payload is not None:
+        connection.feed_frame(CLOSE, payload)
+        assert connection.plain() == [(CLOSE, payload)]
+    connection.eof()
+    with pytest.raises(WSConnectionClosed) as caught:
+        connection.run(task)
+    assert (caught.value.code, caught.value.reason) == (code, reason)
+
+
+def test_the_cause_is_what_we_failed_with(talk: Talk) -> None:
+    connection = talk()
+    connection.feed_frame(CONT, b"nothing to continue")
+    cause = closed(connection).__cause__
+    assert isinstance(cause, WSProtocolError)
+    assert cause.code == WSCloseCode.PROTOCOL_ERROR
+
+
+def test_half_a_message_is_not_delivered(talk: Talk) -> None:
+    connection = talk()
+    connection.feed(connection.frame(TEXT, "whole") + connection.frame(TEXT, "half", fin=False))
+    connection.eof()
+    assert recv(connection) == "whole"
+    closed(connection)
+
+
+def test_the_server_hangs_up_after_its_answer_and_the_client_waits(talk: Talk) -> None:
+    """O6, RFC 6455 7.1.1."""
+    server, client = talk(), talk(client=True)
+    for connection in (server, client):
+        connection.feed_frame(CLOSE, close_payload(1001))
+        assert connection.plain() == [(CLOSE, close_payload(1001))]
+    assert server.wire.calls == ["close"]
+    assert client.wire.calls == []
+    client.loop.advance(10)
+    assert client.wire.calls == ["abort"]
+
+
+def test_close_within_a_message_is_answered(talk: Talk) -> None:
+    """E7."""
+    connection = talk()
+    connection.feed(connection.frame(TEXT, "half", fin=False) + connection.frame(CLOSE, close_payload(1000)))
+    assert connection.plain() == [(CLOSE, close_payload(1000))]
+    assert closed(connection).code == WSCloseCode.OK
+
+
+def test_nothing_after_close_is_delivered(talk: Talk) -> None:
+    """E8, F6."""
+    connection = talk()
+    close = connection.frame(CLOSE, close_payload(1000))
+    connection.feed(connection.frame(TEXT, "a") + close * 1000 + connection.frame(TEXT, "b") + b"\xff\xff")
+    assert connection.plain() == [(CLOSE, close_payload(1000))]
+    assert recv(connection) == "a"
+    assert closed(connection).code == WSCloseCode.OK
+
+
+@pytest.mark.parametrize("payload", [close_payload(1000), close_payload(1001), b""], ids=["1000", "1001", "no code"])
+def test_iteration_ends(talk: Talk, payload: bytes) -> None:
+    connection = talk()
+    connection.feed(connection.frame(TEXT, "a") + connection.frame(BINARY, b"b") + connection.frame(CLOSE, payload))
+
+    async def iterate() -> List[Any]:
+        return [message async for message in connection.listener]
+
+    assert connection.run(iterate()) == ["a", b"b"]
+
+
+@pytest.mark.parametrize("payload", [None, close_payload(1011)], ids=["no CLOSE", "1011"])
+def test_iteration_raises_what_is_no_proper_end(talk: Talk, payload: Any) -> None:
+    connection = talk()
+    connection.feed_frame(TEXT, "a")
+    if payload is not None:
+        connection.feed_frame(CLOSE, payload)
+    connection.eof()
+    found: List[Any] = []
+
+    async def iterate() -> None:
+        async for message in connection.listener:
+            found.append(message)
+
+    with pytest.raises(WSConnectionClosed):
+        connection.run(iterate())
+    assert found == ["a"]
