@@ -62,9 +62,9 @@ def choose() -> Tuple[Engine, str]:
             raise ImportError(f"{ENVIRONMENT_VARIABLE}={wanted}, but {exc}") from exc
     spec = importlib.util.find_spec("picows.core")
     if spec is None or spec.origin is None:  # a directory that an uninstalled core left behind has no origin
-        return load("pure"), "picows-core is not installed"
+        return load("pure"), "picows.core is not installed"
     try:
-        return load("core"), "picows-core is installed"
+        return load("core"), "picows.core is installed"
     except ImportError as exc:
         warnings.warn(f"picows-core is installed but cannot be used: {exc}", RuntimeWarning, stacklevel=3)
         return load("pure"), f"picows-core is installed but cannot be used: {exc}"

@@ -57,7 +57,8 @@ class Wire:
         self._pool = pool
         self.coalesce = coalesce
         self._socket = _borrow_socket(transport)
-        self._backlog = False
+        # The opening handshake was written through the transport, which may not have sent it yet.
+        self._backlog = True
         self._batch = -1
         self._gathered: Optional[List[bytes]] = None
         self._gathered_size = 0
