@@ -199,6 +199,8 @@ class Connection:
             asyncio.TimeoutError: a pong did not come in time.
         """
         self._check_thread("measure_roundtrip_time")
+        if self._is_lost:
+            raise ConnectionResetError("the connection is closed")
         if self._roundtrips is None:
             self._roundtrips = RoundTrips(self)
         return await self._roundtrips.measure(rounds, timeout)
@@ -293,8 +295,9 @@ class Connection:
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
-        if self._roundtrips is not None:
-            self._roundtrips.on_lost()
+        roundtrips, self._roundtrips = self._roundtrips, None
+        if roundtrips is not None:
+            roundtrips.on_lost()
 
     def _release_waiters(self) -> None:
         if self._lost_waiter is not None and not self._lost_waiter.done():

@@ -245,7 +245,8 @@ class _Connection:
         """The peer broke the protocol (RFC 6455 7.1.7)."""
         transport = self.transport
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
-        self._remember(exc)
+        # Its traceback shows only the parser, and would keep the connection alive until a garbage collection.
+        self._remember(exc.with_traceback(None))
         transport._farewell(exc.code, truncated_reason(str(exc)))
 
     def _fail_callback(self, exc: Exception, callback: str, is_fatal: bool) -> None:
