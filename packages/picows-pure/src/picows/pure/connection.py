@@ -145,7 +145,7 @@ class Connection:
 
     if TYPE_CHECKING:
 
-        def send_close(self, close_code: int = ..., close_message: Optional[WSBuffer] = None) -> None:
+        def send_close(self, close_code: int = 0, close_message: Optional[WSBuffer] = None) -> None:
             """See WSTransport."""
 
     def disconnect(self, graceful: bool = True) -> None:

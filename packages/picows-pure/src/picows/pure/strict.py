@@ -17,7 +17,7 @@ _RESERVED = 0x70
 class MessageState:
     """Where the incoming stream stands between and within messages. One for each connection in strict mode."""
 
-    __slots__ = ("rules", "_limit", "_in_message", "_is_text", "_size", "_decoder", "_received_close")
+    __slots__ = ("rules", "_limit", "_in_message", "_is_text", "_size", "_decoder")
 
     def __init__(self, rules: FrameRules) -> None:
         self.rules = rules
@@ -27,7 +27,6 @@ class MessageState:
         self._is_text = False
         self._size = 0
         self._decoder = Utf8Decoder()
-        self._received_close = False
 
     def admit(self, first: int, size: int) -> bool:
         """Check the header of a frame; True if its payload must go through `decode`.
