@@ -104,7 +104,8 @@ class ClientOpening:
     def abandon(self) -> Optional[WSInvalidStatusError]:
         """Nobody waits any more: close. Returns a refusal of which only the end of the body is missing."""
         refusal = None
-        if not self.done.done() and self._handshake.response is not None:
+        # Cancelling the task that waits for it cancels `done` as well.
+        if (self.done.cancelled() or not self.done.done()) and self._handshake.response is not None:
             try:
                 self._handshake.receive_eof()
             except WSInvalidStatusError as exc:
