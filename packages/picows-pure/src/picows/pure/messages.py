@@ -383,7 +383,7 @@ class WSMessageListener(WSListener):
     def pause_writing(self) -> None:
         """The write buffer is full: `send` waits from now on."""
         if self._drain is None and not self._is_lost:
-            self._drain = asyncio.get_running_loop().create_future()
+            self._drain = self.transport._loop.create_future()  # none may be running
 
     def resume_writing(self) -> None:
         """The write buffer has room again."""

@@ -1,0 +1,468 @@
+"""Messages out: backpressure, fragments, the end; and `close`."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import random
+from typing import Any, AsyncIterator, Callable, Iterator, List
+
+import pytest
+from fixtures.wire import BINARY, CLOSE, CONT, PONG, TEXT, close_payload
+
+from picows.enums import WSCloseCode
+from picows.errors import WSConnectionClosed, WSProtocolError
+
+Talk = Callable[..., Any]
+SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+
+
+def send(connection: Any, message: Any, text: Any = None) -> None:
+    connection.run(connection.listener.send(message, text))
+
+
+def start(connection: Any, coroutine: Any) -> asyncio.Task[Any]:
+    """A task that has run until it waits."""
+    task: asyncio.Task[Any] = connection.loop.create_task(coroutine)
+    connection.loop.settle()
+    return task
+
+
+def frames(connection: Any) -> List[Any]:
+    """(opcode, payload, fin) of what was written."""
+    return [frame[:3] for frame in connection.sent()]
+
+
+# --- send ---
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("message", "text", "opcode", "payload"),
+    [
+        ("Caf\xe9", None, TEXT, b"Caf\xc3\xa9"),
+        ("Caf\xe9", True, TEXT, b"Caf\xc3\xa9"),
+        ("Caf\xe9", False, BINARY, b"Caf\xc3\xa9"),
+        ("", None, TEXT, b""),
+        (b"\xff\x00", None, BINARY, b"\xff\x00"),
+        (b"abc", True, TEXT, b"abc"),
+        (b"", False, BINARY, b""),
+        (bytearray(b"abc"), None, BINARY, b"abc"),
+        (memoryview(b"abcdef")[1:3], None, BINARY, b"bc"),
+        (array.array("H", [0x4141, 0x4242]), None, BINARY, b"AABB"),
+        (b"x" * 70_000, None, BINARY, b"x" * 70_000),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_kinds_of_messages(talk: Talk, client: bool, message: Any, text: Any, opcode: int, payload: bytes) -> None:
+    connection = talk(client=client)
+    send(connection, message, text)
+    assert frames(connection) == [(opcode, payload, True)]
+
+
+@pytest.mark.parametrize("message", [None, 1, 1.5, ["a"], object()], ids=repr)
+def test_what_is_no_message(talk: Talk, message: Any) -> None:
+    """E6: nothing is written and the connection goes on."""
+    connection = talk()
+    with pytest.raises(TypeError):
+        send(connection, message)
+    with pytest.raises(TypeError):
+        connection.run(connection.listener.send_fragments([message]))
+    assert connection.written() == b""
+    send(connection, "x")
+    assert frames(connection) == [(TEXT, b"x", True)]
+
+
+def test_a_buffer_that_is_not_contiguous(talk: Talk) -> None:
+    connection = talk()
+    with pytest.raises(BufferError):
+        send(connection, memoryview(b"abcdef")[::2])
+    assert connection.written() == b""
+
+
+def test_a_message_may_be_changed_after_send(talk: Talk) -> None:
+    """G5, D6: what is on the wire is what it was; and the message itself is never touched."""
+    for client in (False, True):
+        connection = talk(client=client)
+        connection.wire.stalled = True
+        message = bytearray(b"x" * 40_000)
+        send(connection, message)
+        assert message == b"x" * 40_000
+        message[:] = b"y" * 40_000
+        assert frames(connection) == [(BINARY, b"x" * 40_000, True)]
+
+
+# --- after the end ---
+
+
+def end_by_close(connection: Any) -> None:
+    start(connection, connection.listener.close())
+
+
+def end_by_peer(connection: Any) -> None:
+    connection.feed_frame(CLOSE, close_payload(1001, b"bye"))
+
+
+def end_by_loss(connection: Any) -> None:
+    connection.lose(ConnectionResetError("reset"))
+
+
+def end_by_failure(connection: Any) -> None:
+    connection.feed_frame(CONT, b"nothing to continue")
+
+
+def end_by_disconnect(connection: Any) -> None:
+    connection.transport.disconnect()
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [(end_by_close, 1006), (end_by_peer, 1001), (end_by_loss, 1006), (end_by_failure, 1006), (end_by_disconnect, 1006)],
+)
+def test_nothing_is_sent_after_the_end(talk: Talk, client: bool, end: Any, code: int) -> None:
+    connection = talk(client=client)
+    end(connection)
+    connection.written()
+    for coroutine in (
+        connection.listener.send("x"),
+        connection.listener.send_fragments(["x"]),
+        connection.listener.send_fragments([]),
+    ):
+        with pytest.raises(WSConnectionClosed) as caught:
+            connection.run(coroutine)
+        assert caught.value.code == code
+    assert connection.written() == b""
+    if end is end_by_failure:
+        assert isinstance(caught.value.__cause__, WSProtocolError)
+
+
+# --- backpressure ---
+
+
+def test_send_waits_for_room(talk: Talk) -> None:
+    """G1."""
+    connection = talk()
+    connection.protocol.pause_writing()
+    tasks = [start(connection, connection.listener.send(str(number))) for number in range(3)]
+    assert not any(task.done() for task in tasks)
+    assert [payload for _, payload, _ in frames(connection)] == [b"0", b"1", b"2"]  # they are written, in order
+    connection.protocol.resume_writing()
+    connection.loop.settle()
+    assert all(task.done() for task in tasks)
+    send(connection, "x")
+
+
+def test_no_room_again_and_again(talk: Talk) -> None:
+    connection = talk()
+    for _ in range(3):
+        connection.protocol.pause_writing()
+        connection.protocol.pause_writing()
+        task = start(connection, connection.listener.send("x"))
+        assert not task.done()
+        connection.protocol.resume_writing()
+        connection.protocol.resume_writing()
+        connection.run(task)
+
+
+def test_a_cancelled_send_leaves_a_whole_message(talk: Talk) -> None:
+    """G3."""
+    connection = talk()
+    connection.protocol.pause_writing()
+    tasks = [start(connection, connection.listener.send("x" * 100)) for _ in range(2)]
+    tasks[0].cancel()
+    connection.loop.settle()
+    assert tasks[0].cancelled()
+    assert not tasks[1].done()
+    assert frames(connection) == [(TEXT, b"x" * 100, True)] * 2
+    connection.protocol.resume_writing()
+    connection.run(tasks[1])
+
+
+def test_the_connection_is_lost_while_send_waits(talk: Talk) -> None:
+    """G8."""
+    connection = talk()
+    connection.protocol.pause_writing()
+    tasks = [start(connection, connection.listener.send("x")) for _ in range(3)]
+    connection.lose(ConnectionResetError("reset"))
+    connection.loop.settle()
+    assert [type(task.exception()) for task in tasks] == [WSConnectionClosed] * 3
+
+
+def test_there_is_no_room_and_no_connection(talk: Talk) -> None:
+    connection = talk()
+    connection.lose()
+    connection.listener.pause_writing()
+    with pytest.raises(WSConnectionClosed):
+        send(connection, "x")
+
+
+# --- fragments ---
+
+
+async def asynchronously(items: Any) -> AsyncIterator[Any]:
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+@pytest.mark.parametrize("wrap", [list, iter, asynchronously], ids=["iterable", "iterator", "asynchronous"])
+@pytest.mark.parametrize(
+    ("fragments", "text", "opcode"),
+    [
+        (["a", "", "b"], None, TEXT),
+        ([b"a", bytearray(), memoryview(b"b")], None, BINARY),
+        ([b"a", b"", b"b"], True, TEXT),
+        (["a", "", "b"], False, BINARY),
+    ],
+    ids=["text", "binary", "bytes as text", "text as binary"],
+)
+def test_fragments(talk: Talk, wrap: Any, fragments: Any, text: Any, opcode: int) -> None:
+    connection = talk()
+    connection.run(connection.listener.send_fragments(wrap(fragments), text))
+    sent = frames(connection)
+    assert sent[0] == (opcode, b"a", False)
+    assert sent[1:] == [(CONT, b"", False), (CONT, b"b", False), (CONT, b"", True)]
+
+
+@pytest.mark.parametrize(("text", "opcode"), [(None, BINARY), (False, BINARY), (True, TEXT)])
+def test_no_fragments_are_an_empty_message(talk: Talk, text: Any, opcode: int) -> None:
+    connection = talk()
+    connection.run(connection.listener.send_fragments([], text))
+    assert frames(connection) == [(opcode, b"", True)]
+
+
+@pytest.mark.parametrize("fragments", ["abc", b"abc", bytearray(b"abc"), memoryview(b"abc")], ids=repr)
+def test_a_message_is_no_iterable_of_fragments(talk: Talk, fragments: Any) -> None:
+    connection = talk()
+    with pytest.raises(TypeError, match="fragments must be an iterable of messages"):
+        connection.run(connection.listener.send_fragments(fragments))
+    assert connection.written() == b""
+
+
+def test_messages_wait_for_the_end_of_a_fragmented_one(talk: Talk) -> None:
+    """G4; control frames do not wait."""
+    connection = talk()
+    gate = connection.loop.create_future()
+
+    async def fragments() -> AsyncIterator[str]:
+        yield "a"
+        await gate
+        yield "b"
+
+    tasks = [
+        start(connection, connection.listener.send_fragments(fragments())),
+        start(connection, connection.listener.send("one")),
+        start(connection, connection.listener.send_fragments(["two"])),
+        start(connection, connection.listener.send("three")),
+    ]
+    connection.transport.send_pong(b"!")
+    assert frames(connection) == [(TEXT, b"a", False), (PONG, b"!", True)]
+    gate.set_result(None)
+    connection.run(asyncio.gather(*tasks))
+    sent = frames(connection)
+    assert sent[:2] == [(CONT, b"b", False), (CONT, b"", True)]
+    assert sent[2:] == [(TEXT, b"one", True), (TEXT, b"two", False), (CONT, b"", True), (TEXT, b"three", True)]
+
+
+def test_many_senders_never_mix_their_messages(talk: Talk) -> None:
+    """G4."""
+    choose = random.Random(7)
+    connection = talk()
+
+    async def sender(name: str) -> None:
+        for number in range(20):
+            parts = [f"{name}.{number}." for _ in range(choose.randrange(5))]
+            if choose.random() < 0.5:
+                await connection.listener.send_fragments(asynchronously(parts), True)
+            else:
+                await connection.listener.send("".join(parts))
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(sender(f"s{number}") for number in range(10)))
+
+    connection.run(all_of_them())
+    messages: List[bytes] = []
+    is_open = False
+    for opcode, payload, fin in frames(connection):
+        assert (opcode == CONT) is is_open
+        if opcode == CONT:
+            messages[-1] += payload
+        else:
+            messages.append(payload)
+        is_open = not fin
+    assert len(messages) == 200
+    for message in messages:
+        name = message.split(b".")[:2]
+        assert message == b"".join([b".".join(name) + b"."] * (message.count(b".") // 2))
+
+
+def raising(after: int) -> Iterator[str]:
+    yield from ["x"] * after
+    raise ZeroDivisionError
+
+
+def mixed(after: int) -> Iterator[Any]:
+    yield from ["x"] * after
+    yield b"y" if after else None
+
+
+@pytest.mark.parametrize(
+    ("fragments", "error"), [(raising, ZeroDivisionError), (mixed, TypeError)], ids=["raises", "kinds"]
+)
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_message_that_cannot_be_completed(talk: Talk, fragments: Any, error: Any, after: int) -> None:
+    """G3: the connection is closed with 1011, unless nothing of it was sent."""
+    connection = talk()
+    task = start(connection, connection.listener.send_fragments(fragments(after)))
+    with pytest.raises(error):
+        connection.run(task)
+    sent = connection.plain()
+    if after:
+        assert sent[after:] == [(CLOSE, close_payload(1011, b"error in fragmented message"))]
+        with pytest.raises(WSConnectionClosed):
+            send(connection, "x")
+    else:
+        assert sent == []
+        send(connection, "x")
+
+
+def test_cancelling_in_the_middle_of_a_fragmented_message(talk: Talk) -> None:
+    connection = talk()
+    connection.protocol.pause_writing()
+    task = start(connection, connection.listener.send_fragments(["a", "b"]))
+    waiting = start(connection, connection.listener.send("x"))
+    assert frames(connection) == [(TEXT, b"a", False)]
+    task.cancel()
+    connection.loop.settle()
+    assert task.cancelled()
+    assert connection.plain() == [(CLOSE, close_payload(1011, b"error in fragmented message"))]
+    with pytest.raises(WSConnectionClosed):
+        connection.run(waiting)
+
+
+@pytest.mark.parametrize("wrap", [list, asynchronously], ids=["iterable", "asynchronous"])
+def test_fragments_wait_for_room(talk: Talk, wrap: Any) -> None:
+    connection = talk()
+    connection.protocol.pause_writing()
+    task = start(connection, connection.listener.send_fragments(wrap(["a", "b"])))
+    assert frames(connection) == [(TEXT, b"a", False)]
+    connection.protocol.resume_writing()
+    connection.run(task)
+    assert frames(connection) == [(CONT, b"b", False), (CONT, b"", True)]
+
+
+def test_the_connection_is_lost_within_a_fragmented_message(talk: Talk) -> None:
+    connection = talk()
+    connection.protocol.pause_writing()
+    task = start(connection, connection.listener.send_fragments(["a", "b"]))
+    connection.lose()
+    with pytest.raises(WSConnectionClosed):
+        connection.run(task)
+
+
+# --- close ---
+
+
+@SIDES
+def test_close(talk: Talk, client: bool) -> None:
+    connection = talk(client=client)
+    task = start(connection, connection.listener.close(4000, "bye"))
+    assert connection.plain() == [(CLOSE, close_payload(4000, b"bye"))]
+    assert not task.done()
+    connection.feed_frame(CLOSE, close_payload(4000))
+    assert connection.wire.calls == ([] if client else ["close"])  # RFC 6455 7.1.1: the server hangs up first
+    connection.eof()
+    connection.run(task)
+    assert connection.plain() == []
+    with pytest.raises(WSConnectionClosed) as caught:
+        connection.run(connection.listener.recv())
+    assert caught.value.code == 4000
+
+
+def test_close_is_idempotent(talk: Talk) -> None:
+    connection = talk()
+    tasks = [start(connection, connection.listener.close()) for _ in range(3)]
+    assert connection.plain() == [(CLOSE, close_payload(1000))]
+    connection.feed_frame(CLOSE, close_payload(1000))
+    connection.run(asyncio.gather(*tasks))
+    connection.run(connection.listener.close())
+    assert connection.plain() == []
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1005, ""), (999, ""), (5000, ""), (1000, "x" * 124)], ids=str)
+def test_a_close_that_is_refused_changes_nothing(talk: Talk, code: int, reason: str) -> None:
+    connection = talk(max_queue=1)
+    connection.feed(connection.frame(TEXT, "a") * 2)
+    with pytest.raises(ValueError):
+        connection.run(connection.listener.close(code, reason))
+    assert connection.wire.calls == ["pause_reading"]
+    send(connection, "x")
+    assert frames(connection) == [(TEXT, b"x", True)]
+
+
+def test_a_peer_that_does_not_answer_is_cut_off(talk: Talk) -> None:
+    connection = talk(close_timeout=7)
+    before = connection.loop.time()
+    connection.run(connection.listener.close())
+    assert connection.loop.time() - before == pytest.approx(7)
+    assert connection.wire.calls == ["abort"]
+
+
+def test_a_peer_that_does_not_read_is_cut_off(talk: Talk) -> None:
+    """N6."""
+    connection = talk(close_timeout=7)
+    connection.wire.stalled = True
+    connection.transport.send(BINARY, b"x" * 100_000)
+    connection.protocol.pause_writing()
+    connection.feed_frame(CLOSE, close_payload(1000))
+    before = connection.loop.time()
+    connection.run(connection.listener.close())
+    assert connection.loop.time() - before <= 2 * 7
+    assert connection.wire.calls[-1] == "abort"
+
+
+def test_close_while_reading_is_paused(talk: Talk) -> None:
+    """N6: the peer's answer comes behind what waits to be read."""
+    connection = talk(max_queue=2)
+    connection.feed(connection.frame(TEXT, "a") * 3)
+    task = start(connection, connection.listener.close())
+    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+    connection.feed(connection.frame(TEXT, "b") * 5 + connection.frame(CLOSE, close_payload(1000)))
+    connection.run(task)
+    assert connection.wire.calls == ["pause_reading", "resume_reading", "close"]
+    assert [connection.run(connection.listener.recv()) for _ in range(3)] == ["a"] * 3
+    with pytest.raises(WSConnectionClosed) as caught:
+        connection.run(connection.listener.recv())
+    assert caught.value.code == WSCloseCode.OK
+
+
+def test_messages_that_arrive_while_closing(talk: Talk) -> None:
+    """As many as fit into the queue; what was dropped leaves no hole in a message."""
+    connection = talk(max_queue=3)
+    start(connection, connection.listener.close())
+    connection.feed_frame(TEXT, "a")
+    connection.feed(connection.frame(TEXT, "b", fin=False) + connection.frame(CONT, "c", fin=False))
+    connection.feed_frame(CONT, "d", fin=False)
+    assert connection.run(connection.listener.recv()) == "a"
+    connection.feed(connection.frame(CONT, "e") + connection.frame(TEXT, "f"))
+    connection.feed_frame(CLOSE, close_payload(1000))
+    with pytest.raises(WSConnectionClosed):
+        connection.run(connection.listener.recv())
+
+
+def test_closing_ignores_what_the_connection_failed_with(talk: Talk) -> None:
+    for client in (False, True):
+        connection = talk(client=client)
+        connection.feed_frame(CONT, b"nothing to continue")
+        connection.run(connection.listener.close())
+
+
+def test_close_may_be_cancelled(talk: Talk) -> None:
+    connection = talk()
+    task = start(connection, connection.listener.close())
+    task.cancel()
+    connection.loop.settle()
+    assert task.cancelled()
+    connection.feed_frame(CLOSE, close_payload(1000))
+    connection.run(connection.listener.close())
