@@ -179,11 +179,15 @@ class ServerOpening:
     def _hang_up(self) -> None:
         """Close so that the answer arrives: unread input would turn a plain close into a reset."""
         transport = self._protocol.transport.underlying_transport
-        if transport.can_write_eof():
-            transport.write_eof()
-            self._timer = self._settings.loop.call_later(LINGER_S, transport.abort)
-        else:
+        if not transport.can_write_eof():
             transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the client has reset the connection, and nobody has read that yet
+            transport.abort()
+            return
+        self._timer = self._settings.loop.call_later(LINGER_S, transport.abort)
 
     def _on_timeout(self) -> None:
         self._timer = None
