@@ -216,7 +216,8 @@ import asyncio, sys
 from picows import WSListener, ws_connect, ws_create_server
 assert False, "not with -O"
 CASES = [("max_frame_size", 0), ("auto_ping_strategy", 7), ("close_timeout", "x"), ("extra_headers", b"x"),
-         ("ssl", True), ("open_timeout", -1), ("max_redirects", -1), ("proxy", "x://y"), ("sock", None), ("all_errors", True)]
+         ("ssl", True), ("open_timeout", -1), ("max_redirects", -1), ("proxy", "x://y"), ("sock", None),
+         ("all_errors", True)]
 async def main():
     for name, value in CASES:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
@@ -87,19 +86,12 @@ async def test_W9_credentials_in_the_url(tcp: Net, caplog: pytest.LogCaptureFixt
 
     server = await tcp.raw_server(handler)
     port = server.sockets[0].getsockname()[1]
-    await tcp.connect(Recorder, f"ws://us%65r:s%3Acret@127.0.0.1:{port}/", logger_name=quiet_below(logging.DEBUG))
+    await tcp.connect(Recorder, f"ws://us%65r:s%3Acret@127.0.0.1:{port}/")
     assert header_of(heads[0], "Authorization") == "Basic dXNlcjpzOmNyZXQ="
     assert header_of(heads[0], "Host") == f"127.0.0.1:{port}"
     assert caplog.records
     for secret in ("cret", "dXNlcjpzOmNyZXQ"):
         assert secret not in caplog.text
-
-
-def quiet_below(level: int) -> logging.Logger:
-    """A logger that shows everything but the bytes on the wire, which level 9 is for."""
-    logger = logging.getLogger("picows.test_opening")
-    logger.setLevel(level)
-    return logger
 
 
 async def test_W9_credentials_do_not_replace_the_users_header(local: Net) -> None:
