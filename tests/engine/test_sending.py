@@ -315,10 +315,8 @@ def test_W15_nothing_is_sent_after_the_end(
 
 def test_attributes_are_read_only(connect: Any, engine: Any) -> None:
     connection = connect()
-    names = (
-        "underlying_transport request response close_handshake is_client_side is_secure is_close_frame_sent"
-        " is_disconnected write_buffer_size"
-    ).split()
+    names = ["underlying_transport", "request", "response", "close_handshake", "is_client_side", "is_secure"]
+    names += ["is_close_frame_sent", "is_disconnected", "write_buffer_size"]
     for name in names:
         with pytest.raises(AttributeError):
             setattr(connection.transport, name, None)

@@ -119,8 +119,9 @@ class WSTransport(Connection):
             self._log_sealed("send_close")
             return
         self._close_record()._record_sent(WSCloseInfo(WSCloseCode(close_code), reason.decode()))
-        self._write_frame(FIN | WSMsgType.CLOSE, payload)
+        # Sealed first: a write buffer that is full must not send another CLOSE from within.
         self._is_close_frame_sent = self._is_sealed = True
+        self._write_frame(FIN | WSMsgType.CLOSE, payload)
         self._stop_auto_ping()
         self._start_close_timer()
 
@@ -224,8 +225,7 @@ class WSTransport(Connection):
             return
         if (size := self._wire.pending_size) > limit:
             self._log(logging.WARNING, "%d bytes wait to be sent, %d are allowed: closing the connection", size, limit)
-            self._input_is_over = True
-            self.send_close(WSCloseCode.POLICY_VIOLATION, f"write buffer exceeds {limit} bytes".encode())
+            self._farewell(WSCloseCode.POLICY_VIOLATION, f"write buffer exceeds {limit} bytes".encode())
 
     def _on_pause_writing(self) -> None:
         self._is_writing_paused = True
