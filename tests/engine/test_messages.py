@@ -146,7 +146,8 @@ def test_fragments_arrive_while_recv_waits(talk: Talk) -> None:
 def test_the_defaults_are_finite(talk: Talk) -> None:
     """A7, without arguments."""
     connection = talk()
-    connection.feed(header(BINARY, 1024 * 1024 + 1, key=b"abcd"))
+    half = 5 * 1024 * 1024
+    connection.feed(connection.frame(BINARY, bytes(half), fin=False) + header(CONT, half + 1, key=b"abcd"))
     assert connection.plain()[0][1][:2] == b"\x03\xf1"
     assert isinstance(connection.transport._failure, WSMessageTooBigError)
 
@@ -201,7 +202,7 @@ def test_exactly_the_limit(talk: Talk) -> None:
 @pytest.mark.parametrize("payload", [b"x", b""], ids=["B1 crumbs", "B2 empty"])
 @pytest.mark.parametrize("is_receiving", [False, True], ids=["nobody receives", "recv waits"])
 def test_fragments_are_counted(talk: Talk, payload: bytes, is_receiving: bool) -> None:
-    connection = talk()
+    connection = talk(max_fragments=4096)
     task = connection.loop.create_task(connection.listener.recv()) if is_receiving else None
     connection.loop.settle()
     connection.feed_frame(BINARY, payload, fin=False)
@@ -218,7 +219,7 @@ def test_fragments_are_counted(talk: Talk, payload: bytes, is_receiving: bool) -
 
 
 def test_a_message_of_as_many_fragments_as_allowed(talk: Talk) -> None:
-    connection = talk()
+    connection = talk(max_fragments=4096)
     connection.feed(fragments(connection, TEXT, *"x" * 4096))
     assert recv(connection) == "x" * 4096
 
@@ -234,7 +235,7 @@ def test_fragments_are_counted_for_each_message(talk: Talk) -> None:
 
 
 def test_any_number_of_fragments(talk: Talk) -> None:
-    connection = talk(max_fragments=None)
+    connection = talk()
     connection.feed(fragments(connection, TEXT, *"x" * 5000))
     assert recv(connection) == "x" * 5000
 
@@ -470,6 +471,15 @@ def test_a_timeout_loses_nothing(talk: Talk) -> None:
             connection.run(receive(timeout))
     connection.feed_frame(CONT, "b")
     assert connection.run(receive(1)) == "ab"
+
+
+def test_receiving_before_the_connection_is_open(talk: Talk) -> None:
+    connection = talk(opens=False)
+    task = connection.loop.create_task(connection.listener.recv())
+    connection.loop.settle()
+    connection.opening.open()
+    connection.feed_frame(TEXT, "a")
+    assert connection.run(task) == "a"
 
 
 # --- the end ---

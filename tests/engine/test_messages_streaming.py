@@ -264,7 +264,7 @@ def test_a_bomb(talk: Talk, count: int) -> None:
     own, peer = codecs()
     data = peer.compress(bytes(64 * 1024 * 1024))
     size = -(-len(data) // count)
-    connection = talk(codec=own)
+    connection = talk(codec=own, max_message_size=1024 * 1024)
     tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy does not count memory")
     tracemalloc.start()
     try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 from collections import deque
-from typing import Any, AsyncIterable, AsyncIterator, Deque, Iterable, Optional, Tuple, Union
+from typing import Any, AsyncIterable, AsyncIterator, Deque, Iterable, Optional, Tuple, Union, cast
 
 from ..abc import FrameRules, WSBuffer
 from ..deflate import DeflateCodec
@@ -41,7 +41,8 @@ class WSMessageListener(WSListener):
         request: what a listener factory is called with; not used.
         response: as request.
         max_message_size: limit of a message in bytes, also after inflating; more is 1009. None is no limit.
-        max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit.
+        max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit: memory is
+            bounded by what the fragments carry, however many they are.
         max_queue: frames that may wait to be received before reading pauses, or (high, low): reading goes on at low.
             None never pauses.
         codec: permessage-deflate as it was negotiated (see `picows.deflate`), or None.
@@ -52,8 +53,8 @@ class WSMessageListener(WSListener):
         request: Any = None,
         response: Any = None,
         *,
-        max_message_size: Optional[int] = 1024 * 1024,
-        max_fragments: Optional[int] = 4096,
+        max_message_size: Optional[int] = 10 * 1024 * 1024,
+        max_fragments: Optional[int] = None,
         max_queue: Union[int, None, Tuple[int, int]] = 16,
         codec: Optional[DeflateCodec] = None,
     ) -> None:
@@ -187,8 +188,7 @@ class WSMessageListener(WSListener):
     async def _wait_for_fragment(self) -> None:
         if self._is_lost:
             raise self._closed_error()
-        if self._reader is None:
-            self._reader = asyncio.get_running_loop().create_future()
+        self._reader = asyncio.get_running_loop().create_future()
         try:
             await self._reader
         finally:
@@ -250,9 +250,7 @@ class WSMessageListener(WSListener):
 
     def _inflate(self, frame: WSFrame, is_first: bool, is_last: bool) -> Tuple[bytes, Optional[str]]:
         """One frame of a compressed message, inflated and, if it is text, checked; the text too if it is all of it."""
-        codec = self._codec
-        if codec is None:
-            raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, "compressed message, but compression was not negotiated")
+        codec = cast(DeflateCodec, self._codec)  # without one the parser refuses RSV1
         budget = None if self._max_size is None else self._max_size - self._size
         try:
             data = codec.decompress(frame._payload, is_last, budget)
@@ -314,7 +312,7 @@ class WSMessageListener(WSListener):
         else:
             self._send_frame(message, self._opcode(message, text), True, True)
         if self._drain is not None:
-            await self._wait_for_drain()
+            await self._wait_for_drain(self._drain)
 
     async def send_fragments(
         self, fragments: Union[Iterable[WSBuffer], AsyncIterable[WSBuffer]], text: Optional[bool] = None
@@ -391,10 +389,8 @@ class WSMessageListener(WSListener):
         if drain is not None and not drain.done():
             drain.set_result(None)
 
-    async def _wait_for_drain(self) -> None:
-        drain = self._drain
-        if drain is not None:
-            await asyncio.shield(drain)
+    async def _wait_for_drain(self, drain: asyncio.Future[None]) -> None:
+        await asyncio.shield(drain)
         if self._is_lost:
             raise self._closed_error()
 
