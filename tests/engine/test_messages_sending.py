@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import random
+import threading
 from typing import Any, AsyncIterator, Callable, Iterator, List
 
 import pytest
@@ -466,3 +467,28 @@ def test_close_may_be_cancelled(talk: Talk) -> None:
     assert task.cancelled()
     connection.feed_frame(CLOSE, close_payload(1000))
     connection.run(connection.listener.close())
+
+
+def test_close_after_a_disconnect_while_reading_is_paused(talk: Talk) -> None:
+    connection = talk(max_queue=1)
+    connection.feed(connection.frame(TEXT, "a") * 2)
+    connection.transport.disconnect()
+    connection.run(connection.listener.close())
+    assert connection.wire.calls == ["pause_reading", "close"]
+
+
+def test_close_from_another_thread(talk: Talk) -> None:
+    connection = talk()
+    caught: List[BaseException] = []
+
+    def close() -> None:
+        try:
+            connection.listener.close().send(None)
+        except BaseException as exc:
+            caught.append(exc)
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert isinstance(caught[0], RuntimeError)
+    assert connection.written() == b""

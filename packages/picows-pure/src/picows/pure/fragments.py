@@ -57,5 +57,6 @@ class FragmentSender:
             raise TypeError("the fragments of a message must be all str or all bytes-like")
         self._listener._send_frame(fragment, self.opcode, self.is_first, False)
         self.is_first = False
-        if self._listener._drain is not None:
-            await self._listener._wait_for_drain()
+        drain = self._listener._drain
+        if drain is not None:
+            await self._listener._wait_for_drain(drain)

@@ -41,8 +41,8 @@ class WSMessageListener(WSListener):
         request: what a listener factory is called with; not used.
         response: as request.
         max_message_size: limit of a message in bytes, also after inflating; more is 1009. None is no limit.
-        max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit: memory is
-            bounded by what the fragments carry, however many they are.
+        max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit:
+            memory is bounded by what the fragments carry, however many they are.
         max_queue: frames that may wait to be received before reading pauses, or (high, low): reading goes on at low.
             None never pauses.
         codec: permessage-deflate as it was negotiated (see `picows.deflate`), or None.
