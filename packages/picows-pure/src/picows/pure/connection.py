@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, List, Optional, cast
 
@@ -292,6 +293,9 @@ class Connection:
         self._pending_pong = None
         self._stop_auto_ping()
         self._wire.drop()
+        if sys.version_info < (3, 11) and self.is_secure:
+            # asyncio's TLS transports of old warn that they were not closed where only the peer has closed.
+            self._underlying_transport.close()
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
