@@ -104,11 +104,13 @@ class _Connection:
         transport._on_lost()
         if self._registry is not None:
             self._registry.discard(transport)
-        if self._listener is not None:
-            transport._log(logging.INFO, "disconnected%s", f": {exc!r}" if exc else "")
-            self._call_disconnected(self._listener)
-        transport._release_waiters()
-        self._parser = self._listener = None
+        listener, self._listener, self._parser = self._listener, None, None
+        try:
+            if listener is not None:
+                transport._log(logging.INFO, "disconnected%s", f": {exc!r}" if exc else "")
+                self._call_disconnected(listener)
+        finally:
+            transport._release_waiters()
 
     def pause_writing(self) -> None:
         """The write buffer is above its high watermark."""
