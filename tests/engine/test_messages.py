@@ -466,7 +466,7 @@ def test_a_timeout_loses_nothing(talk: Talk) -> None:
         return await asyncio.wait_for(connection.listener.recv(), timeout)
 
     connection.feed_frame(TEXT, "a", fin=False)
-    for timeout in (0, 0.5, 1):
+    for timeout in (1e-9, 0.5, 1):  # with 0 Python 3.11 does not even start it
         with pytest.raises(asyncio.TimeoutError):
             connection.run(receive(timeout))
     connection.feed_frame(CONT, "b")
