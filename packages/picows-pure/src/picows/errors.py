@@ -8,8 +8,8 @@
          |   +- WSInvalidStatusError     the server answered with something other than 101
          |   +- WSInvalidHeaderError     one header is missing or wrong
          |       +- WSInvalidUpgradeError   Upgrade or Connection
-         +- WSProtocolError              a frame broke RFC 6455; also raised by users to close with a code of their
-         choice |   +- WSMessageTooBigError     a frame or message is larger than the limit
+         +- WSProtocolError              a frame broke RFC 6455; also raised by users to close with a code of theirs
+         |   +- WSMessageTooBigError     a frame or message is larger than the limit
          +- WSConnectionClosed           the message layer was used on a connection that has ended
          +- WSInvalidURL (and ValueError)   the URL cannot be connected to
 
@@ -87,6 +87,9 @@ class WSInvalidHeaderError(WSHandshakeError):
         self.name = name
         self.value = value
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.args[0], self.name, self.value), vars(self)
+
 
 class WSInvalidUpgradeError(WSInvalidHeaderError):
     """`Upgrade` or `Connection` do not ask for, or do not confirm, the upgrade to WebSocket."""
@@ -124,7 +127,7 @@ class WSMessageTooBigError(WSProtocolError):
         self.limit = limit
 
     def __reduce__(self) -> Any:
-        return type(self), (self.args[1], self.size, self.limit)
+        return type(self), (self.args[1], self.size, self.limit), vars(self)
 
 
 class WSConnectionClosed(WSError):
@@ -158,4 +161,4 @@ class WSInvalidURL(WSError, ValueError):
         self.msg = msg
 
     def __reduce__(self) -> Any:
-        return type(self), (self.url, self.msg)
+        return type(self), (self.url, self.msg), vars(self)
