@@ -23,6 +23,7 @@ from .options import (
     WSLoggerLike,
     auto_ping_policy,
     check_callable,
+    check_close,
     check_timeout,
     handshake_timeout,
     resolve_logger,
@@ -278,8 +279,12 @@ class WSServer(asyncio.AbstractServer):
             reason: its reason.
             close_timeout: seconds after which those that have not hung up are cut off; the server's `close_timeout`
                 if None.
+
+        Raises:
+            ValueError, TypeError: an argument that cannot be sent; the server goes on.
         """
         check_timeout("close_timeout", close_timeout)
+        check_close(code, reason)
         self._server.close()
         if self._forever is not None and not self._forever.done():
             self._forever.set_result(None)
