@@ -226,8 +226,9 @@ class Engine(Protocol):
         options: ConnectionOptions,
         opening: Opening,
         registry: Optional[MutableSet[Any]] = None,
+        is_plain: bool = True,
     ) -> Any:
-        """A WSProtocol of the kind that reads fastest on this loop."""
+        """A WSProtocol of the kind that reads fastest: `is_plain` where the transport is the loop's own, without TLS."""
 
     def ws_broadcast(self, transports: Iterable[Any], msg_type: int, message: Optional[WSBuffer]) -> None: ...
     def describe(self) -> Sequence[Tuple[str, str]]:

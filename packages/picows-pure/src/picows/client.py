@@ -185,8 +185,10 @@ class _Connector:
     async def _connect_once(self, url: WSParsedURL, handshake: ClientHandshake) -> Tuple[Any, Any]:
         opening = ClientOpening(self.loop, self.engine, handshake, self.factory)
 
+        is_plain = not self.use_aiofastnet and not url.is_secure
+
         def make_protocol() -> Any:
-            return self.engine.make_protocol(self.loop, self.options, opening)
+            return self.engine.make_protocol(self.loop, self.options, opening, is_plain=is_plain)
 
         try:
             await self._open(url, make_protocol)

@@ -403,10 +403,12 @@ async def ws_create_server(
     settings = _ServerSettings(loop, pick(engine), ws_listener_factory, timeout_s)
     connections: Set[Any] = set()
 
-    def make_protocol() -> Any:
-        return settings.engine.make_protocol(loop, options, ServerOpening(settings), connections)
-
     use_it = resolve_aiofastnet(use_aiofastnet)
+    is_plain = not use_it and kwargs.get("ssl") is None
+
+    def make_protocol() -> Any:
+        return settings.engine.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)
+
     if path is None:
         server = await loop_method(loop, "create_server", use_it)(make_protocol, host, port, **kwargs)
     elif host is not None or port is not None:

@@ -337,10 +337,20 @@ def make_protocol(
     options: ConnectionOptions,
     opening: Opening,
     registry: Optional[MutableSet[Any]] = None,
+    is_plain: bool = True,
 ) -> Union[WSProtocol, WSStreamProtocol]:
-    """The protocol that reads fastest on this loop."""
+    """The protocol that reads fastest on this loop.
+
+    Args:
+        loop: as for WSProtocol; likewise options, opening and registry.
+        options: see WSProtocol.
+        opening: see WSProtocol.
+        registry: see WSProtocol.
+        is_plain: True if the transport is the loop's own, without TLS. uvloop's TLS allocates 256 KiB for every
+            read into bytes, which costs as much as the rest of the read.
+    """
     module = type(loop).__module__
-    if module.startswith("uvloop"):
+    if module.startswith("uvloop") and is_plain:
         return WSStreamProtocol(loop, options, opening, registry)
     protocol = WSProtocol(loop, options, opening, registry)
     if "Proactor" in type(loop).__name__ or module.startswith("winloop"):
