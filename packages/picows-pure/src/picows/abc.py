@@ -228,7 +228,7 @@ class Engine(Protocol):
         registry: Optional[MutableSet[Any]] = None,
         is_plain: bool = True,
     ) -> Any:
-        """A WSProtocol of the kind that reads fastest: `is_plain` where the transport is the loop's own, without TLS."""
+        """The WSProtocol that reads fastest; `is_plain` where the transport is the loop's own, without TLS."""
 
     def ws_broadcast(self, transports: Iterable[Any], msg_type: int, message: Optional[WSBuffer]) -> None: ...
     def describe(self) -> Sequence[Tuple[str, str]]:
