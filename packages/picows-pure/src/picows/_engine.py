@@ -18,6 +18,7 @@ from .abc import Engine
 ENVIRONMENT_VARIABLE = "PICOWS_IMPL"
 NAMES = ("core", "pure")
 _REQUIRED = (
+    "name",
     "WSFrame",
     "WSTransport",
     "WSListener",
@@ -25,6 +26,7 @@ _REQUIRED = (
     "WSCloseInfo",
     "WSCloseHandshake",
     "WSMessageListener",
+    "MemoryBuffer",
     "make_protocol",
     "ws_broadcast",
     "describe",
@@ -35,12 +37,17 @@ def load(name: str) -> Engine:
     """Import an engine by name.
 
     Raises:
-        ImportError: it is not installed, belongs to another version, or lacks a name.
+        ImportError: it is not installed, cannot be imported, belongs to another version, or lacks a name.
         ValueError: there is no engine of that name.
     """
     if name not in NAMES:
         raise ValueError(f"there is no implementation {name!r}, there are {' and '.join(NAMES)}")
-    module = importlib.import_module(f"picows.{name}")
+    try:
+        module = importlib.import_module(f"picows.{name}")
+    except ImportError:
+        raise
+    except Exception as exc:  # a compiled module that fits nothing around it may raise anything
+        raise ImportError(f"picows.{name} cannot be imported: {type(exc).__name__}: {exc}") from exc
     version = getattr(module, "__version__", __version__)
     if version != __version__:
         raise ImportError(f"picows.{name} has version {version}, picows {__version__}: install equal versions")

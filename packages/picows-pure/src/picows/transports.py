@@ -22,8 +22,14 @@ def _import_aiofastnet() -> Any:
 
 
 def resolve_aiofastnet(use_aiofastnet: Optional[bool]) -> bool:
-    """True if aiofastnet is to be used: None uses it where it can be imported; ValueError where it cannot be but was
-    asked for."""
+    """True if aiofastnet is to be used; None uses it where it can be imported.
+
+    Raises:
+        TypeError: neither a bool nor None.
+        ValueError: it was asked for and cannot be imported.
+    """
+    if use_aiofastnet is not None and not isinstance(use_aiofastnet, bool):
+        raise TypeError(f"use_aiofastnet must be True, False or None, got {type(use_aiofastnet).__name__}")
     if use_aiofastnet is False:
         return False
     is_there = _import_aiofastnet() is not None
