@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
-from picows import abc, options
+from picows import abc
 from picows.enums import WSAutoPingStrategy
 from picows.keepalive import AutoPingPolicy
 from picows.options import (
@@ -273,8 +273,3 @@ def test_frame_rules_by_default() -> None:
         "minimal_lengths",
         "refuse_close_in_message",
     )
-
-
-def test_the_default_of_the_handshake_timeout_is_an_object_of_its_own() -> None:
-    assert options.DEFAULT_HANDSHAKE_TIMEOUT == 5
-    assert options.DEFAULT_HANDSHAKE_TIMEOUT is not 5.0  # noqa: F632  # that is the point
