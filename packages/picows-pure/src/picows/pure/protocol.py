@@ -185,6 +185,7 @@ class _Connection:
             else:
                 parser.feed(data)
         except WSProtocolError as exc:
+            parser.pending = None  # its buffer may be full: what still arrives is read elsewhere and discarded
             self._fail(exc)
         finally:
             if is_outermost:
