@@ -111,6 +111,8 @@ class _Connection:
                 self._call_disconnected(listener)
         finally:
             transport._release_waiters()
+            # The TLS transports of asyncio and uvloop keep bound methods of ours for ever, and `transport` keeps them.
+            self.transport = None
 
     def pause_writing(self) -> None:
         """The write buffer is above its high watermark."""
