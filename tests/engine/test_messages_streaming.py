@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import zlib
 from typing import Any, Callable, List, Union
 
 import pytest
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
 
 from picows.deflate import DeflateCodec, DeflateOptions, DeflateParameters
-from picows.errors import WSConnectionClosed, WSMessageTooBigError
+from picows.errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
 
 Talk = Callable[..., Any]
 RSV1 = 4
@@ -182,6 +183,36 @@ def test_the_connection_ends_within_a_message(talk: Talk) -> None:
 
 
 # --- compression ---
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("pieces", "code"),
+    [
+        ([b"\xff\xff\xff"], 1002),
+        ([b"\x00\x01\x00\xfe\xff\xff"], 1007),
+        ([zlib.compress(bytes(100_000))[2:-4]], 1009),
+        ([b"\x00", b"", b""], 1009),
+    ],
+    ids=["damaged", "not UTF-8", "too large", "too many fragments"],
+)
+def test_what_the_peer_does_wrong_is_one_line_in_the_log(
+    talk: Talk, caplog: pytest.LogCaptureFixture, client: bool, pieces: List[bytes], code: int
+) -> None:
+    """K4, N4: no traceback, which would also keep the connection alive."""
+    connection = talk(client=client, codec=codecs(client)[0], max_message_size=10_000, max_fragments=2)
+    for at, piece in enumerate(pieces):
+        connection.feed_frame(CONT if at else TEXT, piece, fin=False, rsv=0 if at else RSV1)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"protocol error, closing with {code}: ")
+    assert record.exc_info is None
+    with pytest.raises(WSConnectionClosed) as caught:
+        recv(connection)
+    cause = caught.value.__cause__
+    assert isinstance(cause, WSProtocolError)
+    assert (cause.code, cause.__traceback__) == (code, None)
+    assert cause.__context__ is None
+    assert connection.ending() is (cause if client else None)
 
 
 def codecs(client: bool = False, **parameters: Any) -> List[DeflateCodec]:

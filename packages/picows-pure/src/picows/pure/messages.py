@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import logging
 from collections import deque
 from typing import Any, AsyncIterable, AsyncIterator, Deque, Iterable, Optional, Tuple, Union, cast
 
@@ -22,6 +23,7 @@ from ..deflate import DeflateCodec
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
 from ..options import check_size
+from .closing import truncated_reason
 from .fragments import Fragment, FragmentSender
 from .frame import CONTROL, FIN, RSV1, WSFrame
 from .listener import WSListener
@@ -77,6 +79,7 @@ class WSMessageListener(WSListener):
         self._is_closing = False
         self._is_deaf = False
         self._is_lost = False
+        self._end: Optional[asyncio.Future[None]] = None
         # The message that is arriving.
         self._is_text = False
         self._is_compressed = False
@@ -220,22 +223,36 @@ class WSMessageListener(WSListener):
             self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
         if self._is_deaf:
             return
-        if frame._msg_type is not WSMsgType.CONTINUATION:
-            self._begin_message(frame)
-        self._count_fragment()
-        is_last = frame._first >= FIN
-        is_first, self._in_message = not self._in_message, not is_last
-        if self._is_compressed:
-            self._enqueue(*self._inflate(frame, is_first, is_last), is_first, is_last)
-        else:
-            self._enqueue(frame._payload, frame._text, is_first, is_last)
+        try:
+            if frame._msg_type is not WSMsgType.CONTINUATION:
+                self._begin_message(frame)
+            self._count_fragment()
+            is_last = frame._first >= FIN
+            is_first, self._in_message = not self._in_message, not is_last
+            if self._is_compressed:
+                self._enqueue(*self._inflate(frame, is_first, is_last), is_first, is_last)
+            else:
+                self._enqueue(frame._payload, frame._text, is_first, is_last)
+        except WSProtocolError as exc:
+            self._fail(exc)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everybody who waits."""
         self._is_lost = True
         self._codec = None
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
         self._wake_reader()
         self.resume_writing()
+
+    def _fail(self, exc: WSProtocolError) -> None:
+        """The peer broke a rule of messages (RFC 6455 7.1.7): what the protocol does where it broke one of frames."""
+        transport = self.transport
+        transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
+        if transport._failure is None:
+            exc.__context__ = None  # like its own, its traceback would keep the connection alive
+            transport._failure = exc.with_traceback(None)
+        transport._farewell(exc.code, truncated_reason(str(exc)))
 
     def _begin_message(self, frame: WSFrame) -> None:
         self._is_text = frame._msg_type is WSMsgType.TEXT
@@ -369,14 +386,11 @@ class WSMessageListener(WSListener):
             self._is_reading_paused = False
             if not self.transport.is_disconnected:
                 self.transport.underlying_transport.resume_reading()
-        await self._wait_lost()
-
-    async def _wait_lost(self) -> None:
-        try:
-            await self.transport.wait_disconnected()
-        except Exception as exc:
-            if exc is not self.transport._failure:
-                raise
+        if not self._is_lost:
+            # Not wait_disconnected: it raises what the connection failed with, which recv reports.
+            if self._end is None:
+                self._end = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._end)
 
     def pause_writing(self) -> None:
         """The write buffer is full: `send` waits from now on."""
