@@ -116,15 +116,17 @@ class _Connection:
 
     def pause_writing(self) -> None:
         """The write buffer is above its high watermark."""
-        self.transport._on_pause_writing()
-        self._report_pressure(
-            "pause_writing", "the peer reads slower than is sent: write buffer above its high watermark"
-        )
+        if self.transport is not None:
+            self.transport._on_pause_writing()
+            self._report_pressure(
+                "pause_writing", "the peer reads slower than is sent: write buffer above its high watermark"
+            )
 
     def resume_writing(self) -> None:
         """The write buffer is below its low watermark."""
-        self.transport._on_resume_writing()
-        self._report_pressure("resume_writing", "write buffer below its low watermark again")
+        if self.transport is not None:
+            self.transport._on_resume_writing()
+            self._report_pressure("resume_writing", "write buffer below its low watermark again")
 
     def _report_pressure(self, method: str, message: str) -> None:
         if self._listener is None:
