@@ -1,0 +1,211 @@
+"""Any stream of bytes, cut anywhere and read in any way, has one outcome: the same callbacks, the same bytes written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fixtures.wire import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Connection, Received, build
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from picows.enums import WSMsgType
+
+READING = ["buffered", "stream", "own-buffer"]
+SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+STRICT = pytest.mark.parametrize("strict", [False, True], ids=["frames", "strict"])
+LIMIT = 6000
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+keys = st.binary(min_size=4, max_size=4)
+#: Sizes around everything that has a threshold: forms of the length, what is kept as a tail, the limit.
+sizes = st.one_of(
+    st.integers(0, 20), st.sampled_from([124, 125, 126, 127, 1023, 1024, 1025, 4095, 4096, 4097, 5999, 6000])
+)
+payloads = st.builds(
+    lambda size, seed: (bytes([seed, 97, 98, seed ^ 255]) * (size // 4 + 1))[:size], sizes, st.integers(0, 255)
+)
+texts = st.text(max_size=40).map(str.encode)
+data_frames = st.tuples(
+    st.sampled_from([CONT, TEXT, BINARY]),
+    st.one_of(payloads, texts),
+    st.fixed_dictionaries({"fin": st.booleans(), "rsv": st.sampled_from([0, 0, 0, 1, 4, 7])}),
+    keys,
+)
+control_frames = st.tuples(
+    st.sampled_from([PING, PONG]),
+    st.binary(max_size=125),
+    st.fixed_dictionaries({"rsv": st.sampled_from([0, 0, 2])}),
+    keys,
+)
+valid_frames = st.lists(st.one_of(data_frames, data_frames, control_frames), max_size=8)
+#: Also frames that are out of place or forbidden: reserved opcodes, bad CLOSE payloads, too large, in long forms.
+any_frames = st.lists(
+    st.one_of(
+        data_frames,
+        control_frames,
+        st.tuples(st.integers(0, 15), st.binary(max_size=200), st.fixed_dictionaries({"fin": st.booleans()}), keys),
+        st.tuples(
+            st.just(CLOSE),
+            st.one_of(st.just(b""), st.binary(max_size=20), texts.map(lambda text: b"\x03\xe8" + text)),
+            st.just({}),
+            keys,
+        ),
+        st.tuples(
+            st.sampled_from([BINARY, PING]),
+            st.binary(max_size=10),
+            st.fixed_dictionaries({"form": st.sampled_from([16, 64])}),
+            keys,
+        ),
+        st.tuples(st.just(BINARY), st.just(bytes(LIMIT + 1)), st.just({}), keys),
+    ),
+    max_size=8,
+)
+cuts = st.lists(st.floats(0, 1), max_size=12)
+
+
+def encode(frames: list[Any], client: bool) -> bytes:
+    return b"".join(
+        build(opcode, payload, key=None if client else key, **fields) for opcode, payload, fields, key in frames
+    )
+
+
+def cut_at(data: bytes, fractions: list[float]) -> list[bytes]:
+    places = sorted({0, len(data), *(int(fraction * len(data)) for fraction in fractions)})
+    return [data[start:stop] for start, stop in zip(places, places[1:])]
+
+
+def outcome(engine: Any, client: bool, reading: str, strict: bool, pieces: list[bytes], **options: Any) -> Any:
+    """Callbacks, frames written (masks removed), and how it ended."""
+    connection = Connection(engine, client=client, reading=reading, strict=strict, max_frame_size=LIMIT, **options)
+    connection.feed(*pieces)
+    sent = [frame._replace(key=None) for frame in connection.sent()]
+    for frame in connection.listener.frames:
+        assert frame.payload_size == len(frame.get_payload_as_bytes())
+    record = connection.transport.close_handshake
+    connection.loop.advance(0.1)
+    calls = list(connection.wire.calls)
+    connection.lose()
+    error = connection.ending()
+    connection.shut()
+    assert not connection.wire.written_late
+    closed = None if record is None else (record.recv, record.sent, record.recv_then_sent)
+    return connection.events, sent, closed, calls, repr(error)
+
+
+def check_all_ways(engine: Any, client: bool, strict: bool, data: bytes, fractions: list[float]) -> Any:
+    expected = outcome(engine, client, "buffered", strict, [data])
+    whole = [data] if data else []
+    bytewise = [data[at : at + 1] for at in range(len(data))] if len(data) < 1500 else whole
+    for pieces in (cut_at(data, fractions), whole, bytewise):
+        for reading in READING:
+            assert outcome(engine, client, reading, strict, pieces) == expected
+    return expected
+
+
+@SIDES
+@QUICK
+@given(frames=valid_frames, fractions=cuts)
+def test_valid_streams(engine: Any, client: bool, frames: list[Any], fractions: list[float]) -> None:
+    events, sent, closed, calls, error = check_all_ways(engine, client, False, encode(frames, client), fractions)
+    assert events == [
+        "connected",
+        *(
+            Received(
+                WSMsgType(opcode),
+                payload,
+                int(fields.get("fin", True)),
+                fields["rsv"] >> 2,
+                fields["rsv"] >> 1 & 1,
+                fields["rsv"] & 1,
+            )
+            for opcode, payload, fields, _ in frames
+            if opcode != PING
+        ),
+        "disconnected",
+    ]
+    assert [frame.plain for frame in sent] == [(PONG, payload) for opcode, payload, _, _ in frames if opcode == PING]
+    assert (closed, calls, error) == (None, [], "None")
+
+
+@SIDES
+@STRICT
+@QUICK
+@given(frames=any_frames, fractions=cuts)
+def test_streams_with_violations(
+    engine: Any, client: bool, strict: bool, frames: list[Any], fractions: list[float]
+) -> None:
+    check_all_ways(engine, client, strict, encode(frames, client), fractions)
+
+
+@SIDES
+@STRICT
+@QUICK
+@given(frames=any_frames, fractions=cuts, data=st.data())
+def test_mutated_streams(
+    engine: Any, client: bool, strict: bool, frames: list[Any], fractions: list[float], data: st.DataObject
+) -> None:
+    stream = bytearray(encode(frames, client))
+    for _ in range(data.draw(st.integers(1, 4)) if stream else 0):
+        place = data.draw(st.integers(0, len(stream) - 1))
+        stream[place] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del stream[data.draw(st.integers(0, len(stream))) :]
+    check_all_ways(engine, client, strict, bytes(stream), fractions)
+
+
+@SIDES
+@STRICT
+@QUICK
+@given(stream=st.binary(max_size=300), fractions=cuts)
+def test_random_streams(engine: Any, client: bool, strict: bool, stream: bytes, fractions: list[float]) -> None:
+    check_all_ways(engine, client, strict, stream, fractions)
+
+
+@SIDES
+@QUICK
+@given(frames=st.lists(st.one_of(data_frames, control_frames), min_size=1, max_size=5), fractions=cuts)
+def test_what_is_kept_does_not_change(engine: Any, client: bool, frames: list[Any], fractions: list[float]) -> None:
+    """W12, for any stream."""
+    connection = Connection(engine, client=client, enable_auto_pong=False)
+    views: list[Any] = []
+    connection.listener.handlers["on_ws_frame"] = lambda transport, frame: views.append(
+        frame.get_payload_as_memoryview()
+    )
+    connection.feed(*cut_at(encode(frames, client), fractions))
+    connection.feed(*[build(BINARY, b"\xff" * 6000, key=None if client else KEY)] * 12)
+    connection.shut()
+    assert [bytes(view) for view in views[: len(frames)]] == [payload for _, payload, _, _ in frames]
+
+
+@SIDES
+@QUICK
+@given(
+    messages=st.lists(st.tuples(st.sampled_from([CONT, TEXT, BINARY, PING]), payloads, st.booleans()), max_size=12),
+    in_batch=st.booleans(),
+    coalesce=st.booleans(),
+)
+def test_what_is_sent_arrives(engine: Any, client: bool, messages: list[Any], in_batch: bool, coalesce: bool) -> None:
+    """One engine's bytes are another's frames, gathered or not."""
+
+    def send_all(transport: Any, frame: Any = None) -> None:
+        for opcode, payload, fin in messages:
+            if opcode == PING:
+                transport.send_ping(payload[:125])
+            else:
+                transport.send(opcode, payload, fin)
+
+    sender = Connection(engine, client=client, write_coalescing=coalesce)
+    if in_batch:
+        sender.listener.handlers["on_ws_frame"] = send_all
+        sender.feed_frame(TEXT)
+    else:
+        send_all(sender.transport)
+    receiver = Connection(engine, client=not client, enable_auto_pong=False)
+    receiver.feed(sender.written())
+    assert [(message.msg_type, message.payload, bool(message.fin)) for message in receiver.messages] == [
+        (opcode, payload[:125] if opcode == PING else payload, fin or opcode == PING)
+        for opcode, payload, fin in messages
+    ]
+    sender.shut()
+    receiver.shut()
