@@ -1,4 +1,4 @@
-"""Any stream of bytes, cut anywhere and read in any way, has one outcome: the same callbacks, the same bytes written."""
+"""Any stream of bytes, cut anywhere and read in any way, has one outcome: the same callbacks and bytes written."""
 
 from __future__ import annotations
 

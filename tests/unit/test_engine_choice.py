@@ -189,7 +189,9 @@ def test_choose(
 
 
 @pytest.mark.parametrize(
-    "core", [ImportError("no"), ValueError("no"), type("Old", (), {"__version__": "0"}), object()], ids=repr
+    "core",
+    [ImportError("no"), ValueError("no"), type("Old", (), {"__version__": "0"}), object()],
+    ids=["ImportError", "ValueError", "version", "names"],
 )
 def test_choose_among_broken_cores(monkeypatch: pytest.MonkeyPatch, core: Any) -> None:
     monkeypatch.setattr(_engine, "importlib", FakeImport(core))

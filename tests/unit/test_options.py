@@ -231,7 +231,7 @@ class Half:
         """Never called."""
 
 
-@pytest.mark.parametrize("logger", [b"mine", 1, Half()], ids=repr)
+@pytest.mark.parametrize("logger", [b"mine", 1, Half()], ids=lambda value: type(value).__name__)
 def test_what_is_no_logger(logger: Any) -> None:
     with pytest.raises(TypeError, match="logger_name must be a str, a Logger, a LoggerAdapter or None, got "):
         resolve_logger(logger, "client")
