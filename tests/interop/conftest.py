@@ -1,0 +1,15 @@
+"""Tests against other libraries are coroutine functions on real sockets: see `fixtures.sockets`."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+from fixtures.sockets import local, net, run_async_test, tcp
+
+__all__ = ["local", "net", "tcp"]
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
+    """Run coroutine functions."""
+    return run_async_test(pyfuncitem)
