@@ -205,6 +205,23 @@ def test_peer_caused_ends_do_not_raise(connect: Any, client: bool) -> None:
     assert connection.ending() is None
 
 
+@pytest.mark.parametrize("reading", ["buffered", "stream"])
+def test_nothing_happens_after_the_loss(connect: Any, reading: str) -> None:
+    """Loops may call once more what they had scheduled before."""
+    connection = connect(reading=reading)
+    transport = connection.transport
+    connection.lose()
+    connection.feed_frame(TEXT, b"x")
+    connection.protocol.pause_writing()
+    connection.protocol.resume_writing()
+    connection.protocol.abandon()
+    transport.disconnect(graceful=False)
+    transport._abort()
+    assert connection.events == ["connected", "disconnected"]
+    assert connection.wire.calls == []
+    assert connection.written() == b""
+
+
 def test_wait_disconnected_by_many_and_cancelled(connect: Any) -> None:
     connection = connect()
     loop = connection.loop

@@ -232,6 +232,26 @@ def test_F2_in_on_ws_connected(connect: Any, client: bool) -> None:
     assert len(connection.messages) == 2
 
 
+def test_F2_a_read_within_a_read_belongs_to_its_batch(connect: Any) -> None:
+    """A callback may open or feed another connection, as a tunnel does."""
+
+    def echo_twice(transport: Any, frame: Any) -> None:
+        for _ in range(2):
+            transport.send(TEXT, b"x")
+
+    def pass_on(transport: Any, frame: Any) -> None:
+        inner.feed_frame(TEXT)
+        inner.feed_frame(TEXT)
+        seen.extend(count_of_frames(inner))
+
+    seen: list[int] = []
+    outer = connect(handlers={"on_ws_frame": pass_on})
+    inner = connect(loop=outer.loop, handlers={"on_ws_frame": echo_twice})
+    outer.feed_frame(TEXT)
+    assert seen == [1]
+    assert count_of_frames(inner) == [1, 3]
+
+
 # --- broadcast ---
 
 

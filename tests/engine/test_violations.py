@@ -202,6 +202,22 @@ def test_P3_frames_before_a_violation_come_first(
     assert (close.opcode, close.payload[:2]) == (CLOSE, close_payload(code))
 
 
+@SIDES
+@pytest.mark.parametrize("graceful", [True, False])
+def test_P3_a_violation_after_disconnect_in_the_same_read_is_not_looked_at(
+    connect: Any, client: bool, graceful: bool
+) -> None:
+    connection = connect(
+        client=client, handlers={"on_ws_frame": lambda transport, frame: transport.disconnect(graceful)}
+    )
+    connection.feed(connection.frame(TEXT, b"x") + connection.frame(3))
+    assert connection.written() == b""
+    assert connection.transport.close_handshake is None
+    connection.loop.advance(1)
+    assert connection.wire.calls == ["close" if graceful else "abort"]
+    assert connection.ending() is None
+
+
 def test_a_violation_after_our_close_only_disconnects(connect: Any) -> None:
     connection = connect()
     connection.transport.send_close(WSCloseCode.OK)
