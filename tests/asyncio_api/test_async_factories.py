@@ -231,6 +231,7 @@ async def test_P9_server_closed_meanwhile(tcp: Net) -> None:
     gate.opened.set()
     # The request was accepted before the server closed: it may be answered, but the client is not left without an end.
     await peer.read_rest()
+    peer.hang_up()
     await asyncio.wait_for(closing, 10)
 
 

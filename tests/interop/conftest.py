@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Optional
 
 import pytest
-from fixtures.sockets import local, net, run_async_test, tcp
+from fixtures.sockets import cheap_collections, local, net, run_async_test, tcp
 
-__all__ = ["local", "net", "tcp"]
+__all__ = ["cheap_collections", "local", "net", "tcp"]
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:

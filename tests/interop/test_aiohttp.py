@@ -100,6 +100,8 @@ async def test_client_fragments_and_pings(net: Net) -> None:
         frames = [await listener.next_frame() for _ in range(2)]
         assert sorted(frame.payload for frame in frames) == [b"between", b"one message"]
         assert len(await transport.measure_roundtrip_time(2, timeout=10)) == 2
+        transport.disconnect()
+        await transport.wait_disconnected()
 
 
 async def test_client_answers_pings(net: Net) -> None:
