@@ -14,9 +14,14 @@ from .keepalive import AutoPingPolicy
 WSLoggerLike = Union[str, logging.Logger, "logging.LoggerAdapter[Any]", None]
 AnyLogger = Union[logging.Logger, "logging.LoggerAdapter[Any]"]
 
+
+class _Default(float):
+    """A number with an identity: on PyPy equal floats are the same object."""
+
+
 #: The default of `websocket_handshake_timeout`. An object of its own, so that an explicit 5 can be told from no
 #: argument.
-DEFAULT_HANDSHAKE_TIMEOUT = float("5")
+DEFAULT_HANDSHAKE_TIMEOUT = _Default(5)
 
 
 class _NotGiven:
