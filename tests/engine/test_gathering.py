@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, take_apart
+from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Connection, close_payload, take_apart
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 READING = pytest.mark.parametrize("reading", ["buffered", "stream"])
@@ -74,6 +75,19 @@ def test_F2_at_64_KiB(connect: Any, client: bool) -> None:
     connection.feed_frame(TEXT)
     assert during == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]
     assert count_of_frames(connection) == [1, 5, 5, 1]
+
+
+def test_F2_at_exactly_64_KiB(connect: Any) -> None:
+    during: list[int] = []
+
+    def send_much(transport: Any, frame: Any) -> None:
+        for _ in range(6):
+            transport.send(BINARY, bytes(16_380))  # 16 KiB with its header
+            during.append(len(connection.wire.chunks))
+
+    connection = connect(handlers={"on_ws_frame": send_much})
+    connection.feed_frame(TEXT)
+    assert during == [1, 1, 1, 1, 2, 2]
 
 
 @SIDES
@@ -230,6 +244,26 @@ def test_F2_in_on_ws_connected(connect: Any, client: bool) -> None:
     connection.opening.open()
     assert connection.plain() == [(TEXT, b"1"), (TEXT, b"2")] * 3
     assert len(connection.messages) == 2
+
+
+def test_F2_the_batch_of_one_thread_is_not_that_of_another(connect: Any, engine: Any) -> None:
+    """A loop in another thread does not know when ours has processed its read."""
+    counts: list[list[int]] = []
+
+    def work() -> None:
+        connection = Connection(engine)
+        for _ in range(3):
+            connection.transport.send(TEXT, b"x")
+        counts.append(count_of_frames(connection))
+        connection.shut()
+
+    def wait_for_thread(transport: Any, frame: Any) -> None:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    connect(handlers={"on_ws_frame": wait_for_thread}).feed(connect().frame(TEXT) * 2)
+    assert counts == [[1, 1, 1]] * 2
 
 
 def test_F2_a_read_within_a_read_belongs_to_its_batch(connect: Any) -> None:
