@@ -265,8 +265,9 @@ def test_the_base_listener_ignores_everything(connect: Any, engine: Any) -> None
 
 
 def test_listeners_can_be_referred_to_weakly(engine: Any) -> None:
-    listener = engine.WSListener()
-    assert weakref.ref(listener)() is listener
+    listener: Any = engine.WSListener()
+    reference: Any = weakref.ref(listener)
+    assert reference() is listener
     with pytest.raises(AttributeError):
         listener.name = "the base class has no __dict__"
 

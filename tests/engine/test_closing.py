@@ -80,7 +80,7 @@ def test_we_close_first(connect: Any, client: bool) -> None:
     connection.feed_frame(CLOSE, close_payload(1000))
     assert connection.plain() == [(CLOSE, close_payload(1000, b"done"))]
     assert [message.msg_type for message in connection.messages] == [WSMsgType.TEXT, WSMsgType.CLOSE]
-    record = transport.close_handshake
+    record: Any = transport.close_handshake
     assert (info(record.sent), info(record.recv), record.recv_then_sent) == ((1000, "done"), (1000, ""), False)
     assert "sent" in repr(record)
     assert "done" in repr(record)

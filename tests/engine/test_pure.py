@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +47,7 @@ def test_W3_the_child_of_a_fork_draws_new_keys(monkeypatch: pytest.MonkeyPatch) 
         blocks.append(size)
         return bytes([len(blocks)]) * size
 
-    monkeypatch.setattr(pools.os, "urandom", urandom)
+    monkeypatch.setattr(os, "urandom", urandom)
     pool = pools.Pool()
     assert [pool.next_key()[0] for _ in range(2)] == [0x01010101] * 2
     pools._forget_all_keys()
@@ -63,7 +64,7 @@ def test_W3_keys_come_from_the_operating_system_in_blocks(monkeypatch: pytest.Mo
         drawn.append(size)
         return block[:size]
 
-    monkeypatch.setattr(pools.os, "urandom", urandom)
+    monkeypatch.setattr(os, "urandom", urandom)
     pool = pools.Pool()
     keys = [pool.next_key() for _ in range(257)]
     assert drawn == [1024, 1024]
