@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[type[Exception], str, str, tuple[Any, ...]]] = {
 
 @SIDES
 @pytest.mark.parametrize(("error", "words", "method", "args"), REFUSED.values(), ids=REFUSED)
-def test_refused_arguments(
+def test_P2_refused_arguments(
     connect: Any, client: bool, error: type[Exception], words: str, method: str, args: tuple[Any, ...]
 ) -> None:
     """They are errors before anything has changed, on an open connection as on a closed one."""

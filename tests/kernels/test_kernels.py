@@ -122,7 +122,7 @@ def sets_of(build: Build, program: Path) -> List[str]:
 
 
 @pytest.mark.parametrize(("build", "name", "is_quick"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
-def test_kernels(compiled: Compile, build: str, name: str, is_quick: bool) -> None:
+def test_W11_D5_kernels_stay_within_their_payload(compiled: Compile, build: str, name: str, is_quick: bool) -> None:
     runner = BUILDS[build].runner
     program = compiled(build, "test_kernels")
     sets = sets_of(BUILDS[build], program)

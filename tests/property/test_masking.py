@@ -64,7 +64,7 @@ def test_kinds_of_buffers(kernel: Kernel, kind: Any, size: int) -> None:
 @EACH
 @pytest.mark.parametrize("offset", [0, 1, 2, 3, 5, 7, 63])
 @pytest.mark.parametrize("size", [7, 300, 1025, 4097])
-def test_slices_of_a_larger_buffer(kernel: Kernel, offset: int, size: int) -> None:
+def test_W11_only_the_slice_of_a_larger_buffer(kernel: Kernel, offset: int, size: int) -> None:
     view = memoryview(source)[offset : offset + size]
     assert kernel(view, as_number(KEYS[0])) == naive(source[offset : offset + size], KEYS[0])
 
