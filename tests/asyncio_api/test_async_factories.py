@@ -6,7 +6,8 @@ import asyncio
 from typing import Any, List, Optional
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, header_of, request_head, settle, until
+from fixtures.peers import RawPeer, header_of, request_head
+from fixtures.sockets import Echo, Net, Recorder, settle, until
 
 from picows import WSHandshakeEOFError, WSInvalidStatusError, WSUpgradeResponse, WSUpgradeResponseWithListener
 

@@ -7,7 +7,8 @@ import socket
 from typing import Any, List
 
 import pytest
-from fixtures.sockets import Net, RawPeer, Recorder, settle, until
+from fixtures.peers import RawPeer
+from fixtures.sockets import Net, Recorder, settle, until
 
 CHUNK = b"x" * 65_536
 #: More than the kernel takes for a loopback connection.

@@ -8,8 +8,9 @@ import socket
 from typing import Any, List
 
 import pytest
+from fixtures.peers import RawPeer
 from fixtures.proxies import make_proxy
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, count_sockets, have, port_of, settle, until
+from fixtures.sockets import Echo, Net, Recorder, count_sockets, have, port_of, settle, until
 
 from picows import ws_connect
 

@@ -6,8 +6,9 @@ import socket
 from typing import Any
 
 import pytest
+from fixtures.peers import RawPeer
 from fixtures.proxies import HTTPProxy, Socks5Proxy, make_proxy
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, port_of
+from fixtures.sockets import Echo, Net, Recorder, port_of
 
 from picows import WSInvalidStatusError
 

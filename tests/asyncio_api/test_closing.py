@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, close_frame, settle, until
+from fixtures.peers import RawPeer, close_frame
+from fixtures.sockets import Echo, Net, Recorder, settle, until
 
 from picows import WSCloseCode
 

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder
+from fixtures.peers import RawPeer
+from fixtures.sockets import Echo, Net, Recorder
 
 from picows import WSListener, WSMsgType
 

@@ -10,18 +10,8 @@ import weakref
 from typing import Any, Iterator, List, Tuple
 
 import pytest
-from fixtures.sockets import (
-    Echo,
-    Net,
-    RawPeer,
-    Recorder,
-    close_frame,
-    count_sockets,
-    port_of,
-    request_head,
-    settle,
-    until,
-)
+from fixtures.peers import RawPeer, close_frame, request_head
+from fixtures.sockets import Echo, Net, Recorder, count_sockets, port_of, settle, until
 
 from picows import WSListener, WSMessageListener, ws_connect
 

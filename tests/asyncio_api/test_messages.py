@@ -7,7 +7,8 @@ import zlib
 from typing import Any, AsyncIterator, List
 
 import pytest
-from fixtures.sockets import Net, RawPeer, until
+from fixtures.peers import RawPeer
+from fixtures.sockets import Net, until
 
 from picows import (
     WSConnectionClosed,
@@ -341,7 +342,7 @@ async def test_deflate_saves_bytes_on_the_wire(net: Net) -> None:
         frames.append(await peer.read_frame())
         compressor = zlib.compressobj(wbits=-15)
         data = compressor.compress(b"answer " * 1000) + compressor.flush(zlib.Z_SYNC_FLUSH)
-        peer.send(1, data[:-4], rsv=0x40)
+        peer.send(1, data[:-4], rsv=4)
         await peer.read_rest()
 
     server = await net.raw_server(handler)
@@ -373,7 +374,7 @@ async def test_deflate_bomb(net: Net) -> None:
     await peer.upgrade(f"{EXTENSIONS}: permessage-deflate")
     compressor = zlib.compressobj(1, wbits=-15)
     data = compressor.compress(b"\0" * (16 << 20)) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    peer.send(2, data[:-4], rsv=0x40)
+    peer.send(2, data[:-4], rsv=4)
     assert (await peer.read_frame()).payload[:2] == b"\x03\xf1"
     with pytest.raises(WSConnectionClosed):
         await made[0].recv()

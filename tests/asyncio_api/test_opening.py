@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, accept_value, header_of
+from fixtures.peers import RawPeer, accept_value, header_of
+from fixtures.sockets import Echo, Net, Recorder
 
 from picows import (
     WSHandshakeEOFError,

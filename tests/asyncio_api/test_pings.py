@@ -7,7 +7,8 @@ import time
 from typing import Any, List
 
 import pytest
-from fixtures.sockets import Echo, Frame, Net, RawPeer, Recorder, settle
+from fixtures.peers import Frame, RawPeer
+from fixtures.sockets import Echo, Net, Recorder, settle
 
 from picows import WSAutoPingStrategy, WSMsgType
 

@@ -6,7 +6,8 @@ import logging
 from typing import Any, List
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, header_of, port_of
+from fixtures.peers import RawPeer, header_of
+from fixtures.sockets import Echo, Net, Recorder, port_of
 
 from picows import WSHandshakeError, WSInvalidStatusError, WSInvalidURL, WSUpgradeRequest, WSUpgradeResponse
 from picows import WSUpgradeResponseWithListener as Answer

@@ -6,26 +6,15 @@ import logging
 from typing import Any, List, Optional
 
 import pytest
-from fixtures.sockets import (
-    KEY,
-    Echo,
-    Net,
-    RawPeer,
-    Recorder,
-    accept_value,
-    count_sockets,
-    header_of,
-    request_head,
-    settle,
-    until,
-)
+from fixtures.peers import OPENING_KEY, RawPeer, accept_value, header_of, request_head
+from fixtures.sockets import Echo, Net, Recorder, count_sockets, settle, until
 
 from picows import WSUpgradeResponse as Response
 from picows import WSUpgradeResponseWithListener as Answer
 from picows import server as server_module
 
 BASE = "Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-KEY_LINE = f"Sec-WebSocket-Key: {KEY}\r\n"
+KEY_LINE = f"Sec-WebSocket-Key: {OPENING_KEY}\r\n"
 VERSION = "Sec-WebSocket-Version: 13\r\n"
 
 
@@ -129,13 +118,15 @@ async def test_P8_a_client_that_does_not_hang_up_is_cut_off(tcp: Net, monkeypatc
 async def test_W7_requests_that_ask_for_the_upgrade(tcp: Net, lines: List[str]) -> None:
     server = await tcp.serve(lambda request: Echo())
     peer = await tcp.raw_client(server)
-    text = "\r\n".join(["GET / HTTP/1.1", "HOST: a", *lines, f"sec-websocket-key: {KEY}", "SEC-WEBSOCKET-VERSION: 13"])
+    text = "\r\n".join(
+        ["GET / HTTP/1.1", "HOST: a", *lines, f"sec-websocket-key: {OPENING_KEY}", "SEC-WEBSOCKET-VERSION: 13"]
+    )
     peer.write(text.encode() + b"\r\n\r\n")
     head = await peer.read_head()
     assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
     assert header_of(head, "Upgrade") == "websocket"
     assert header_of(head, "Connection") == "upgrade"
-    assert header_of(head, "Sec-WebSocket-Accept") == accept_value(KEY)
+    assert header_of(head, "Sec-WebSocket-Accept") == accept_value(OPENING_KEY)
     peer.send(1, b"hi")
     assert (await peer.read_frame()).payload == b"hi"
 

@@ -7,7 +7,8 @@ import time
 from typing import Any, List
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, settle, unix_only, until
+from fixtures.peers import RawPeer
+from fixtures.sockets import Echo, Net, Recorder, settle, unix_only, until
 
 from picows import WSServer, ws_create_server
 

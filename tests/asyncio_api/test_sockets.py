@@ -9,7 +9,8 @@ import socket
 from typing import Any, List
 
 import pytest
-from fixtures.sockets import Echo, Net, Recorder, count_sockets, port_of, request_head, unix_only, until
+from fixtures.peers import request_head
+from fixtures.sockets import Echo, Net, Recorder, count_sockets, port_of, unix_only, until
 
 from picows import WSUpgradeResponse, WSUpgradeResponseWithListener, ws_connect
 

@@ -11,8 +11,9 @@ import sys
 from typing import Any
 
 import pytest
+from fixtures.peers import RawPeer, request_head
 from fixtures.proxies import SilentServer, make_proxy
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, count_sockets, have, port_of, request_head, until
+from fixtures.sockets import Echo, Net, Recorder, count_sockets, have, port_of, until
 
 from picows import WSInvalidStatusError, ws_connect
 

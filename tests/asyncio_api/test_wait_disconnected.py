@@ -6,7 +6,8 @@ import asyncio
 from typing import Any, List
 
 import pytest
-from fixtures.sockets import Echo, Net, RawPeer, Recorder, settle, until
+from fixtures.peers import RawPeer
+from fixtures.sockets import Echo, Net, Recorder, settle, until
 
 from picows import WSListener, WSMsgType, WSProtocolError
 
