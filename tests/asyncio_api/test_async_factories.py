@@ -236,8 +236,8 @@ async def test_P9_server_closed_meanwhile(tcp: Net) -> None:
     await asyncio.wait_for(closing, 10)
 
 
-async def test_P9_the_status_of_a_raising_coroutine_is_in_test_refusals(local: Net) -> None:
-    """The bare 500 of W10 has `Connection: close` here too."""
+async def test_P9_raising_at_once(local: Net) -> None:
+    """A coroutine that fails before its first await is answered like any other."""
 
     async def factory(request: Any) -> Any:
         raise KeyError("x")

@@ -6,7 +6,7 @@ import logging
 from typing import Any, List, Optional
 
 import pytest
-from fixtures.peers import OPENING_KEY, RawPeer, accept_value, header_of, request_head
+from fixtures.peers import OPENING_KEY, accept_value, header_of, request_head
 from fixtures.sockets import Echo, Net, Recorder, count_sockets, settle, until
 
 from picows import WSUpgradeResponse as Response
@@ -289,11 +289,3 @@ async def test_on_ws_connected_that_raises(net: Net, caplog: pytest.LogCaptureFi
     await until(listener.disconnected.is_set)
     assert listener.events == [("connected",), ("disconnected",)]
     assert "Boom" in caplog.text
-
-
-async def test_unread_peer(local: Net) -> None:
-    """A RawPeer left alone is closed by the fixture, not by the server."""
-    server = await local.serve(lambda request: Echo())
-    peer: RawPeer = await local.raw_client(server)
-    await peer.upgrade()
-    assert len(server.connections) == 1
