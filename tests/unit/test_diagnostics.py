@@ -36,6 +36,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         info = site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        for file in files or []:  # since Python 3.12 importlib.metadata leaves out files that do not exist
+            path = site / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
         (info / "RECORD").write_text("".join(f"{file},,\n" for file in files or ["something.py"]))
         if direct_url is not None:
             (info / "direct_url.json").write_text(direct_url)

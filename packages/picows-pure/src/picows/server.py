@@ -305,7 +305,11 @@ class WSServer(asyncio.AbstractServer):
                 for transport in transports:
                     transport._abort()
             await asyncio.wait(waiting)
-        await self._server.wait_closed()
+        # Since Python 3.12 it waits for connections too, and for ever where asyncio has lost count of one. Ours have
+        # ended by now, but for those that were refused and linger.
+        closed = asyncio.ensure_future(self._server.wait_closed())
+        await asyncio.wait([closed], timeout=2 * LINGER_S)
+        closed.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until the listening sockets are closed (and, since Python 3.12, all connections)."""
