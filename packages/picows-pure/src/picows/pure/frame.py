@@ -84,7 +84,8 @@ class WSFrame:
 
     def get_payload_as_bytes(self) -> bytes:
         """The payload as bytes."""
-        return bytes(self._payload)
+        payload = self._payload
+        return payload if type(payload) is bytes else bytes(payload)
 
     def get_payload_as_utf8_text(self) -> str:
         """The payload decoded as UTF-8; UnicodeDecodeError if it is not UTF-8."""

@@ -19,8 +19,9 @@ Buffer = Union[bytes, bytearray, memoryview]
 _CHUNK = 4096
 #: _REPEAT[n] * key is the key repeated n times.
 _REPEAT = [int.from_bytes(b"\1\0\0\0" * words, "little") for words in range(_CHUNK // 4 + 1)]
-_REPEAT_SHORT = tuple(_REPEAT[:257])
-_SHORT = 1024
+#: The same for short payloads, whose masking the parser does without a call.
+REPEAT = tuple(_REPEAT[:257])
+SHORT = 1024
 _REPEAT_CHUNK = _REPEAT[-1]
 del _REPEAT
 
@@ -29,7 +30,7 @@ def mask_short(payload: Buffer, key: int) -> bytes:
     """Mask at most 1,024 bytes; `key` is the four bytes of the key read as a little-endian integer."""
     size = len(payload)
     words = (size + 3) >> 2
-    masked = int.from_bytes(payload, "little") ^ key * _REPEAT_SHORT[words]
+    masked = int.from_bytes(payload, "little") ^ key * REPEAT[words]
     return masked.to_bytes(words << 2, "little")[:size]
 
 
@@ -51,7 +52,7 @@ def _mask_chunks(payload: Buffer, key: int) -> List[bytes]:
 
 def mask_integer(payload: Buffer, key: int) -> bytes:
     """Mask any number of bytes with nothing but integers."""
-    if len(payload) <= _SHORT:
+    if len(payload) <= SHORT:
         return mask_short(payload, key)
     return b"".join(_mask_chunks(payload, key))
 
@@ -72,7 +73,7 @@ def make_numpy_mask(numpy: Any) -> Callable[[Buffer, int], bytes]:
 
     def mask_numpy(payload: Buffer, key: int) -> bytes:
         size = len(payload)
-        if size <= _SHORT:
+        if size <= SHORT:
             return mask_short(payload, key)
         words = size >> 2
         masked: bytes = (frombuffer(payload, word, words) ^ word.type(key)).astype(word, copy=False).tobytes()

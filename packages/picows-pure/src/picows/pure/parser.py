@@ -17,7 +17,7 @@ from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSMessageTooBigError, WSProtocolError
 from .closing import MAX_CONTROL_PAYLOAD
 from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
-from .mask import mask, mask_short
+from .mask import REPEAT, SHORT, mask
 from .strict import MessageState
 
 #: An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when
@@ -108,6 +108,7 @@ class FrameParser:
             self._tail = b""
         deliver, state, masked, quick = self._deliver, self._state, self._masked, self._quick
         key_size, limit = self._key_size, self._limit
+        from_bytes, repeat = int.from_bytes, REPEAT
         pos, end = 0, len(data)
         is_text = False
         try:
@@ -142,8 +143,13 @@ class FrameParser:
                         return
                 payload = data[body:stop]
                 if masked:
-                    key = int.from_bytes(data[body - 4 : body], "little")
-                    payload = mask_short(payload, key) if size <= 1024 else mask(payload, key)
+                    key = from_bytes(data[body - 4 : body], "little")
+                    if size <= SHORT:  # mask_short without its call
+                        words = (size + 3) >> 2
+                        bits = from_bytes(payload, "little") ^ key * repeat[words]
+                        payload = bits.to_bytes(words << 2, "little")[:size]
+                    else:
+                        payload = mask(payload, key)
                 text = self._check_text(payload, first) if is_text else None
                 frame = WSFrame()
                 frame._text = text
