@@ -15,8 +15,20 @@ PACKAGE = ROOT / "packages/picows-pure/src/picows"
 #: Every module of picows-pure, by its layer; `pure` stands for all of `picows.pure`.
 LAYERS = {
     0: {"_version", "enums", "errors", "abc"},
-    1: {"body", "deflate", "extensions", "handshake", "head", "http", "keepalive", "options", "pinger", "url"},
-    2: {"pure"},
+    1: {
+        "body",
+        "closing",
+        "deflate",
+        "extensions",
+        "handshake",
+        "head",
+        "http",
+        "keepalive",
+        "options",
+        "pinger",
+        "url",
+    },
+    2: {"pure", "roundtrip"},
     3: {"_engine", "client", "diagnostics", "http_tunnel", "proxy", "server", "transports"},
     4: {"__init__", "__main__", "api", "common", "picows"},  # names and command line only
 }

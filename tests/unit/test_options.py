@@ -20,7 +20,6 @@ from picows.options import (
     ConnectionOptions,
     auto_ping_policy,
     check_callable,
-    check_close,
     check_count,
     check_size,
     check_timeout,
@@ -83,26 +82,6 @@ def test_what_may_be_left_out() -> None:
     check_callable("x", None, is_optional=True)
     with pytest.raises(TypeError, match="x must be callable or None, got int"):
         check_callable("x", 1, is_optional=True)
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "text"),
-    [
-        (0, "x", "a CLOSE frame without a code cannot carry a reason"),
-        (1005, "", "close code 1005 must not be sent: 1000-1003, 1007-1014 and 3000-4999 may be"),
-        (5000, "", "close code 5000 must not be sent: 1000-1003, 1007-1014 and 3000-4999 may be"),
-        (1000, "\xe9" * 62, "a close reason has at most 123 bytes, got 124"),
-    ],
-)
-def test_what_may_not_stand_in_a_close_frame(code: int, reason: str, text: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        check_close(code, reason)
-    assert str(caught.value) == text
-
-
-@pytest.mark.parametrize(("code", "reason"), [(0, ""), (1000, ""), (1014, "\xe9" * 61), (4999, "x" * 123)])
-def test_what_may_stand_in_a_close_frame(code: int, reason: str) -> None:
-    check_close(code, reason)
 
 
 # --- options together ---

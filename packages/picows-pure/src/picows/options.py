@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
-from .enums import WSAutoPingStrategy, WSCloseCode, is_sendable_close_code
+from .enums import WSAutoPingStrategy
 from .keepalive import AutoPingPolicy
 
 WSLoggerLike = Union[str, logging.Logger, "logging.LoggerAdapter[Any]", None]
@@ -78,17 +78,6 @@ def check_callable(name: str, value: object, is_optional: bool = False) -> None:
     """Refuse what cannot be called; None is accepted if `is_optional`."""
     if not callable(value) and not (is_optional and value is None):
         raise TypeError(f"{name} must be callable{' or None' if is_optional else ''}, got {type(value).__name__}")
-
-
-def check_close(code: int, reason: str) -> None:
-    """Refuse a code or a reason that may not stand in a CLOSE frame (RFC 6455 5.5, 7.4)."""
-    size = len(reason.encode())
-    if code == WSCloseCode.NO_INFO and size:
-        raise ValueError("a CLOSE frame without a code cannot carry a reason")
-    if code != WSCloseCode.NO_INFO and not is_sendable_close_code(code):
-        raise ValueError(f"close code {int(code)} must not be sent: 1000-1003, 1007-1014 and 3000-4999 may be")
-    if size > 123:
-        raise ValueError(f"a close reason has at most 123 bytes, got {size}")
 
 
 def check_timeout(name: str, value: object) -> None:

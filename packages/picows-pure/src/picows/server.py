@@ -12,6 +12,7 @@ from typing import Any, Awaitable, Callable, Generator, Optional, Set, Union
 
 from ._engine import pick
 from .abc import Engine, EngineListener
+from .closing import close_payload
 from .enums import WSAutoPingStrategy, WSCloseCode
 from .errors import WSHandshakeError
 from .handshake import ServerHandshake, refusal
@@ -23,7 +24,6 @@ from .options import (
     WSLoggerLike,
     auto_ping_policy,
     check_callable,
-    check_close,
     check_timeout,
     handshake_timeout,
     resolve_logger,
@@ -284,7 +284,7 @@ class WSServer(asyncio.AbstractServer):
             ValueError, TypeError: an argument that cannot be sent; the server goes on.
         """
         check_timeout("close_timeout", close_timeout)
-        check_close(code, reason)
+        close_payload(code, reason.encode())
         self._server.close()
         if self._forever is not None and not self._forever.done():
             self._forever.set_result(None)

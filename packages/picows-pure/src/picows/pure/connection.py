@@ -16,9 +16,9 @@ from ..abc import EngineListener, EngineTransport, WSBuffer
 from ..enums import PICOWS_DEBUG_LL, WSCloseCode
 from ..options import AnyLogger, ConnectionOptions, connection_logger
 from ..pinger import FAREWELL_DELAY_S, AutoPinger
+from ..roundtrip import RoundTrips
 from .closing import WSCloseHandshake
 from .pool import current_pool
-from .roundtrip import RoundTrips
 from .wire import Wire, is_secure
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from collections import deque
 from typing import Any, AsyncIterable, AsyncIterator, Deque, Iterable, Optional, Tuple, Union, cast
 
 from ..abc import FrameRules, WSBuffer
+from ..closing import truncated_reason
 from ..deflate import DeflateCodec
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
 from ..options import check_size
-from .closing import truncated_reason
 from .fragments import Fragment, FragmentSender
 from .frame import CONTROL, FIN, RSV1, WSFrame
 from .listener import WSListener

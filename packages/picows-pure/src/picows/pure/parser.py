@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Callable, Optional, Tuple, Union
 
 from ..abc import FrameRules
+from ..closing import MAX_CONTROL_PAYLOAD
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSMessageTooBigError, WSProtocolError
-from .closing import MAX_CONTROL_PAYLOAD
 from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
 from .mask import REPEAT, SHORT, mask
 from .strict import MessageState

@@ -12,11 +12,12 @@ import socket
 from typing import Any, MutableSet, Optional, Union
 
 from ..abc import EngineListener, FrameRules, Opening
-from ..enums import PICOWS_DEBUG_LL, WSCloseCode, WSMsgType, is_sendable_close_code
+from ..closing import close_after, parse_close_payload, truncated_reason
+from ..enums import PICOWS_DEBUG_LL, WSMsgType
 from ..errors import WSProtocolError
 from ..http import WSUpgradeRequest, WSUpgradeResponse, hide_credentials
 from ..options import ConnectionOptions
-from .closing import parse_close_payload, truncated_reason
+from .closing import WSCloseInfo
 from .frame import CONTROL, WSFrame
 from .listener import overrides
 from .parser import FrameParser
@@ -224,7 +225,7 @@ class _Connection:
             transport._answer_ping(frame._payload)
             return
         if frame._msg_type is WSMsgType.CLOSE:
-            transport._close_record()._record_received(parse_close_payload(frame._payload))
+            transport._close_record()._record_received(WSCloseInfo(*parse_close_payload(frame._payload)))
             transport._input_is_over = True
         try:
             if transport._awaits_pong and listener.is_user_specific_pong(frame):
@@ -259,13 +260,10 @@ class _Connection:
     def _fail_callback(self, exc: Exception, callback: str, is_fatal: bool) -> None:
         """A callback raised. A WSProtocolError is a request to close with its code, whatever the options say."""
         transport = self.transport
-        if isinstance(exc, WSProtocolError):
-            code, reason = _sendable(exc), truncated_reason(str(exc))
-        else:
-            code, reason = WSCloseCode.INTERNAL_ERROR, b""
-            if not is_fatal:
-                transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
-                return
+        if not is_fatal and not isinstance(exc, WSProtocolError):
+            transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
+            return
+        code, reason = close_after(exc)
         is_first = self._remember(exc)
         level = logging.WARNING if is_first and self._options.is_client_side else logging.ERROR
         # A client's first failure is raised by wait_disconnected, with its traceback.
@@ -362,11 +360,6 @@ def make_protocol(
         # Completion-based loops keep the buffer while they wait for data.
         protocol._own_view = memoryview(bytearray(options.read_buffer_init_size))
     return protocol
-
-
-def _sendable(exc: WSProtocolError) -> int:
-    """The code a user asked for, or 1011 where it cannot be sent."""
-    return exc.code if is_sendable_close_code(exc.code) else WSCloseCode.INTERNAL_ERROR
 
 
 def _tune_socket(transport: asyncio.BaseTransport) -> None:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import logging
 from struct import Struct
 from threading import get_ident
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from ..abc import WSBuffer
+from ..closing import MAX_CONTROL_PAYLOAD, close_payload
 from ..enums import WSCloseCode, WSMsgType
-from .closing import MAX_CONTROL_PAYLOAD, WSCloseInfo, close_payload
+from .closing import WSCloseInfo
 from .connection import Connection
 from .frame import CONTROL, FIN, RSV1, RSV2, RSV3
 from .mask import Buffer, mask
 from .wire import JOIN_LIMIT
-
-if TYPE_CHECKING:
-    pass
 
 #: Room that `send_reuse_external_bytearray` needs before the message: the longest header of a masked frame.
 MAX_HEADER = 14

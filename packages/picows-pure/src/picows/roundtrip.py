@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, List, Optional
+from typing import List, Optional, Protocol
 
-if TYPE_CHECKING:
-    from .connection import Connection
+
+class Pinged(Protocol):
+    """What a measurement needs of an engine's WSTransport."""
+
+    #: A pong is awaited.
+    _awaits_pong: bool
+
+    @property
+    def _is_sealed(self) -> bool: ...
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop: ...
+    def _ping(self) -> None: ...
 
 
 class RoundTrips:
     """The measurements of one connection; made when the first one starts."""
 
-    def __init__(self, transport: Connection) -> None:
+    def __init__(self, transport: Pinged) -> None:
         self._transport = transport
         self._turn = asyncio.Lock()
         self._waiting = 0
