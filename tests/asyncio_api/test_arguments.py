@@ -83,6 +83,8 @@ CLIENT = [
     ("ssl_context", True, TypeError),
     ("socket_factory", 5, TypeError),
     ("path", 5, TypeError),
+    ("server_hostname", "target.test", ValueError),
+    ("ssl_handshake_timeout", 5, ValueError),
 ]
 
 SERVER = [*COMMON, ("path", 5, TypeError)]
@@ -183,6 +185,22 @@ async def test_W6_path_excludes_other_ways(local: Net, no_sockets: None) -> None
             await ws_connect(Recorder, URL, path="/nowhere", **{name: value})
     with pytest.raises(ValueError, match="path"):
         await ws_create_server(lambda request: None, "127.0.0.1", 0, path="/nowhere", use_aiofastnet=False)
+
+
+@pytest.mark.parametrize("way", ["direct", "path", "socket_factory", "proxy"])
+@pytest.mark.parametrize("name", ["server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout"])
+async def test_W6_tls_arguments_for_a_plain_url(local: Net, no_sockets: None, name: str, way: str) -> None:
+    """Refused alike, whichever way leads to the server; None is the default of all of them."""
+    ways: Any = {"path": "/nowhere", "socket_factory": no_socket, "proxy": "http://127.0.0.1:1"}
+    options = {} if way == "direct" else {way: ways[way]}
+    with pytest.raises(ValueError, match=f"{name} is about TLS: it needs a wss URL, got 'ws://127.0.0.1:1/'"):
+        await ws_connect(Recorder, URL, use_aiofastnet=False, **options, **{name: 5})
+    with pytest.raises(AssertionError, match="a connection was opened"):
+        await ws_connect(Recorder, URL, use_aiofastnet=False, **options, **{name: None})
+
+
+def no_socket(url: Any) -> None:
+    raise AssertionError("a connection was opened")
 
 
 async def test_W6_aiofastnet_that_is_missing(local: Net, no_sockets: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -363,3 +363,25 @@ def test_K3_credentials_are_hidden_in_logged_heads():
     head = b"GET / HTTP/1.1\r\nHost: h\r\nauthorization: Basic c2VjcmV0\r\nCookie: a=b\r\nX-Cookie: kept\r\n\r\n"
     shown = hide_credentials(head)
     assert shown == b"GET / HTTP/1.1\r\nHost: h\r\nauthorization: ...\r\nCookie: ...\r\nX-Cookie: kept\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("wss://user:secret@host/x@y?z=//a@b", "wss://...@host/x@y?z=//a@b"),
+        ("WSS://user:sec@ret@host", "WSS://...@host"),
+        ("//user:secret@host/", "//...@host/"),
+        ("https://host/a@b", "https://host/a@b"),
+        ("https://host?a@b", "https://host?a@b"),
+        ("/path", "/path"),
+        ("", ""),
+    ],
+)
+def test_K3_credentials_are_hidden_in_a_logged_location(location, shown):
+    head = "HTTP/1.1 302 Found\r\nlocation: {}\r\nX-Location: ws://a:b@c\r\n\r\n"
+    assert hide_credentials(head.format(location).encode()) == head.format(shown).encode()
+
+
+def test_K3_credentials_are_hidden_where_a_read_ends_within_them():
+    head = b"HTTP/1.1 302 Found\r\nLocation: wss://user:sec"
+    assert hide_credentials(head) == b"HTTP/1.1 302 Found\r\nLocation: wss://...@"

@@ -25,6 +25,7 @@ from picows.options import (
     check_timeout,
     connection_logger,
     handshake_timeout,
+    make_options,
     resolve_logger,
 )
 
@@ -124,6 +125,18 @@ def test_options_are_shared_and_do_not_change() -> None:
     made = ConnectionOptions(is_client_side=True, logger=LOGGER)
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.strict = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("is_client_side", "name"), [(True, "picows.client"), (False, "picows.server")])
+def test_options_out_of_arguments(is_client_side: bool, name: str) -> None:
+    pings: Any = {"auto_ping_strategy": 2, "auto_ping_idle_timeout": 4, "auto_ping_reply_timeout": 3}
+    made = make_options(is_client_side, None, enable_auto_ping=True, **pings, strict=True, max_frame_size=9)
+    assert made == ConnectionOptions(
+        is_client_side, logging.getLogger(name), strict=True, max_frame_size=9, auto_ping=AutoPingPolicy(PERIODIC, 4, 3)
+    )
+    assert make_options(is_client_side, LOGGER, enable_auto_ping=False, **pings).auto_ping is None
+    with pytest.raises(ValueError, match="max_frame_size must be greater than 0, got 0"):
+        make_options(is_client_side, None, enable_auto_ping=False, **pings, max_frame_size=0)
 
 
 # --- the handshake's timeout and its two names ---

@@ -21,11 +21,10 @@ from .options import (
     NOT_GIVEN,
     ConnectionOptions,
     WSLoggerLike,
-    auto_ping_policy,
     check_callable,
     check_count,
     handshake_timeout,
-    resolve_logger,
+    make_options,
 )
 from .proxy import (
     WSSocketFactory,
@@ -279,15 +278,16 @@ def _with_hostname(kwargs: dict[str, Any], url: WSParsedURL) -> dict[str, Any]:
     kept = {name: value for name, value in kwargs.items() if name not in ADDRESS_OPTIONS}
     if "ssl" in kept:
         kept.setdefault("server_hostname", url.host)
-    else:
-        kept = {name: value for name, value in kept.items() if name != "server_hostname" and not name.startswith("ssl")}
     return kept
 
 
-def _check_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
+def _check_kwargs(kwargs: dict[str, Any], url: WSParsedURL) -> dict[str, Any]:
     for name in _FORBIDDEN_KWARGS:
         if name in kwargs:
             raise TypeError(f"ws_connect takes no argument {name!r}: see url, ssl_context and socket_factory")
+    for name, value in kwargs.items():
+        if value is not None and not url.is_secure and (name == "server_hostname" or name.startswith("ssl_")):
+            raise ValueError(f"{name} is about TLS: it needs a wss URL, got {url.safe_url!r}")
     kwargs.pop("zero_copy_unsafe_ssl_write", None)  # deprecated upstream since 1.16
     return kwargs
 
@@ -357,8 +357,8 @@ async def ws_connect(
         max_write_buffer_size: close with 1008 when more bytes than this wait to be sent; None is no limit.
         path: connect to this Unix socket; the URL then only says what is asked for.
         engine: the implementation; for tests.
-        kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay, server_hostname,
-            ssl_handshake_timeout.
+        kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay; for wss server_hostname and
+            ssl_handshake_timeout too.
 
     Returns:
         The transport, and the listener that the factory returned. Frames may have been delivered before.
@@ -373,9 +373,13 @@ async def ws_connect(
     """
     parsed = parse_url(url)
     headers = header_pairs(extra_headers)
-    options = ConnectionOptions(
-        is_client_side=True,
-        logger=resolve_logger(logger_name, "client"),
+    options = make_options(
+        True,
+        logger_name,
+        enable_auto_ping=enable_auto_ping,
+        auto_ping_strategy=auto_ping_strategy,
+        auto_ping_idle_timeout=auto_ping_idle_timeout,
+        auto_ping_reply_timeout=auto_ping_reply_timeout,
         disconnect_on_exception=disconnect_on_exception,
         enable_auto_pong=enable_auto_pong,
         enable_auto_close=enable_auto_close,
@@ -385,9 +389,6 @@ async def ws_connect(
         write_coalescing=write_coalescing,
         max_write_buffer_size=max_write_buffer_size,
         read_buffer_init_size=read_buffer_init_size,
-        auto_ping=auto_ping_policy(
-            enable_auto_ping, auto_ping_strategy, auto_ping_idle_timeout, auto_ping_reply_timeout
-        ),
     )
     timeout_s = handshake_timeout(websocket_handshake_timeout, open_timeout)
     check_count("max_redirects", max_redirects)
@@ -402,7 +403,7 @@ async def ws_connect(
     connector.socket_factory = socket_factory
     connector.path = _check_path(path, proxy, socket_factory)
     connector.use_aiofastnet = resolve_aiofastnet(use_aiofastnet)
-    connector.kwargs = _check_kwargs(kwargs)
+    connector.kwargs = _check_kwargs(kwargs, parsed)
     if connector.proxy is not None:
         check_tls_in_tls(connector.loop, connector.proxy, parsed, connector.use_aiofastnet)
     try:

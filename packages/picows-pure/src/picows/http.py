@@ -33,6 +33,8 @@ _HIDDEN = CREDENTIAL_HEADERS | {"set-cookie"}
 _STATUS_BY_CODE: dict[int, HTTPStatus] = {int(status): status for status in HTTPStatus}
 
 _CREDENTIALS = re.compile(rb"(?im)^(%s):[^\r\n]*" % "|".join(sorted(_HIDDEN)).encode())
+# Up to the last "@", or to where the bytes end within the authority: the "@" may come with the next read.
+_LOCATION_CREDENTIALS = re.compile(rb"(?im)^(location:[^\r\n]*?//)[^/?#\r\n]*(?:@|\Z)")
 _TOKEN = re.compile(TOKEN_CHARS)
 _TOKEN_BYTES = re.compile(TOKEN_CHARS.encode())
 _NOT_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
@@ -239,8 +241,9 @@ def drop_credentials(extra: Optional[WSHeadersLike]) -> list[tuple[str, str]]:
 
 
 def hide_credentials(head: bytes) -> bytes:
-    """The bytes of a head, or of a part of one, for a log: without the values of headers that carry credentials."""
-    return _CREDENTIALS.sub(rb"\1: ...", head)
+    """The bytes of a head, or of a part of one, for a log: without the values of headers that carry credentials, and
+    without those in a redirect's Location."""
+    return _LOCATION_CREDENTIALS.sub(rb"\1...@", _CREDENTIALS.sub(rb"\1: ...", head))
 
 
 def header_tokens(headers: CIMultiDict[str], name: str) -> list[str]:

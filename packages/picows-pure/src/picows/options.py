@@ -58,6 +58,40 @@ class ConnectionOptions:
             check_size("max_write_buffer_size", self.max_write_buffer_size)
 
 
+def make_options(
+    is_client_side: bool,
+    logger_name: WSLoggerLike,
+    *,
+    enable_auto_ping: bool,
+    auto_ping_strategy: Union[WSAutoPingStrategy, int],
+    auto_ping_idle_timeout: float,
+    auto_ping_reply_timeout: float,
+    **options: Any,
+) -> ConnectionOptions:
+    """The options of `ws_connect` and `ws_create_server` out of their arguments.
+
+    Args:
+        is_client_side: True for `ws_connect`.
+        logger_name: the argument of that name; likewise those of auto-ping.
+        enable_auto_ping: see `auto_ping_policy`.
+        auto_ping_strategy: see `auto_ping_policy`.
+        auto_ping_idle_timeout: see `auto_ping_policy`.
+        auto_ping_reply_timeout: see `auto_ping_policy`.
+        options: fields of `ConnectionOptions` as they are.
+
+    Raises:
+        ValueError, TypeError: a bad argument.
+    """
+    return ConnectionOptions(
+        is_client_side,
+        resolve_logger(logger_name, "client" if is_client_side else "server"),
+        auto_ping=auto_ping_policy(
+            enable_auto_ping, auto_ping_strategy, auto_ping_idle_timeout, auto_ping_reply_timeout
+        ),
+        **options,
+    )
+
+
 def check_size(name: str, value: object) -> None:
     """Refuse what is not a positive int."""
     if not isinstance(value, int) or isinstance(value, bool):

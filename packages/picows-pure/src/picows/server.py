@@ -20,13 +20,11 @@ from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithList
 from .options import (
     DEFAULT_HANDSHAKE_TIMEOUT,
     NOT_GIVEN,
-    ConnectionOptions,
     WSLoggerLike,
-    auto_ping_policy,
     check_callable,
     check_timeout,
     handshake_timeout,
-    resolve_logger,
+    make_options,
 )
 from .transports import loop_method, resolve_aiofastnet
 
@@ -385,9 +383,14 @@ async def ws_create_server(
         ValueError, TypeError: a bad argument; nothing was opened.
         OSError: the address cannot be listened on.
     """
-    options = ConnectionOptions(
-        is_client_side=False,
-        logger=resolve_logger(logger_name, "server"),
+    unix_path = _check_path(path, host, port)
+    options = make_options(
+        False,
+        logger_name,
+        enable_auto_ping=enable_auto_ping,
+        auto_ping_strategy=auto_ping_strategy,
+        auto_ping_idle_timeout=auto_ping_idle_timeout,
+        auto_ping_reply_timeout=auto_ping_reply_timeout,
         disconnect_on_exception=disconnect_on_exception,
         enable_auto_pong=enable_auto_pong,
         enable_auto_close=enable_auto_close,
@@ -397,9 +400,6 @@ async def ws_create_server(
         write_coalescing=write_coalescing,
         max_write_buffer_size=max_write_buffer_size,
         read_buffer_init_size=read_buffer_init_size,
-        auto_ping=auto_ping_policy(
-            enable_auto_ping, auto_ping_strategy, auto_ping_idle_timeout, auto_ping_reply_timeout
-        ),
     )
     check_callable("ws_listener_factory", ws_listener_factory)
     loop = asyncio.get_running_loop()
@@ -413,10 +413,16 @@ async def ws_create_server(
     def make_protocol() -> Any:
         return settings.engine.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)
 
-    if path is None:
+    if unix_path is None:
         server = await loop_method(loop, "create_server", use_it)(make_protocol, host, port, **kwargs)
-    elif host is not None or port is not None:
-        raise ValueError("path names a Unix socket: it excludes host and port")
     else:
-        server = await loop_method(loop, "create_unix_server", use_it)(make_protocol, os.fspath(path), **kwargs)
+        server = await loop_method(loop, "create_unix_server", use_it)(make_protocol, unix_path, **kwargs)
     return WSServer(server, connections, settings.openings, close_timeout)
+
+
+def _check_path(path: Any, host: Any, port: Any) -> Optional[str]:
+    if path is None:
+        return None
+    if host is not None or port is not None:
+        raise ValueError("path names a Unix socket: it excludes host and port")
+    return str(os.fspath(path))

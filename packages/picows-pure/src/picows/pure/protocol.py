@@ -264,18 +264,16 @@ class _Connection:
             transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
             return
         code, reason = close_after(exc)
-        is_first = self._remember(exc)
-        level = logging.WARNING if is_first and self._options.is_client_side else logging.ERROR
-        # A client's first failure is raised by wait_disconnected, with its traceback.
-        transport._log(
-            level,
-            "%s raised %r, closing with %d",
-            callback,
-            exc,
-            code,
-            exc_info=None if level == logging.WARNING else exc,
-        )
+        level = self._remember_raised(exc)
+        # A warning's traceback comes out of wait_disconnected.
+        exc_info = exc if level == logging.ERROR else None
+        transport._log(level, "%s raised %r, closing with %d", callback, exc, code, exc_info=exc_info)
         transport._farewell(code, reason)
+
+    def _remember_raised(self, exc: Exception) -> int:
+        """Keep what a callback raised. The level to log it at: a client's first failure is raised by
+        wait_disconnected."""
+        return logging.WARNING if self._remember(exc) and self._options.is_client_side else logging.ERROR
 
     def _remember(self, exc: BaseException) -> bool:
         """Keep the first failure for wait_disconnected; True if this is it."""
@@ -288,9 +286,7 @@ class _Connection:
         try:
             listener.on_ws_disconnected(self.transport)
         except Exception as exc:
-            is_first = self._remember(exc)
-            level = logging.WARNING if is_first and self._options.is_client_side else logging.ERROR
-            self.transport._log(level, "on_ws_disconnected raised", exc_info=exc)
+            self.transport._log(self._remember_raised(exc), "on_ws_disconnected raised", exc_info=exc)
 
 
 class WSProtocol(_Connection, asyncio.BufferedProtocol):
@@ -315,14 +311,14 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` bytes were read."""
         parser = self._parser
-        if parser is not None:
-            if parser.pending is not None:
-                self._process(b"", nbytes)
-                return
-            if not self._debug:
-                self._process(bytes((self._own_view or self._pool.read_view)[:nbytes]))
-                return
-        self._receive(bytes((self._own_view or self._pool.read_view)[:nbytes]))
+        if parser is not None and parser.pending is not None:
+            self._process(b"", nbytes)
+            return
+        data = bytes((self._own_view or self._pool.read_view)[:nbytes])
+        if parser is None or self._debug:
+            self._receive(data)
+        else:
+            self._process(data)
 
 
 class WSStreamProtocol(_Connection, asyncio.Protocol):
