@@ -357,8 +357,8 @@ async def ws_connect(
         max_write_buffer_size: close with 1008 when more bytes than this wait to be sent; None is no limit.
         path: connect to this Unix socket; the URL then only says what is asked for.
         engine: the implementation; for tests.
-        kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay; for wss server_hostname and
-            ssl_handshake_timeout too.
+        kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay; and for wss
+            server_hostname, ssl_handshake_timeout.
 
     Returns:
         The transport, and the listener that the factory returned. Frames may have been delivered before.
