@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import gc
 import itertools
-from typing import Any, Callable, List, Tuple, Union
+from typing import Any, List, Tuple, Union
 
 import pytest
 from fixtures.clock import LOOPS
+from fixtures.messages import SIDES, Talk, closed, fragments, recv
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
 
 from picows.enums import WSCloseCode
 from picows.errors import WSConnectionClosed, WSMessageTooBigError
-
-Talk = Callable[..., Any]
-SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-
-
-def fragments(connection: Any, opcode: int, *payloads: Union[bytes, str]) -> bytes:
-    """One message in so many fragments."""
-    last = len(payloads) - 1
-    return b"".join(
-        connection.frame(opcode if at == 0 else CONT, payload, fin=at == last) for at, payload in enumerate(payloads)
-    )
-
-
-def recv(connection: Any, decode: Any = None) -> Union[str, bytes]:
-    message: Union[str, bytes] = connection.run(connection.listener.recv(decode))
-    return message
-
-
-def closed(connection: Any) -> WSConnectionClosed:
-    """The error of a recv that finds nothing any more."""
-    with pytest.raises(WSConnectionClosed) as caught:
-        recv(connection)
-    return caught.value
-
 
 # --- reassembly ---
 

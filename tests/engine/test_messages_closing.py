@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Callable, List
+from typing import List
 
 import pytest
+from fixtures.messages import SIDES, Talk, send, sent_fragments, start
 from fixtures.wire import BINARY, CLOSE, CONT, TEXT, close_payload
 
 from picows.enums import WSCloseCode
 from picows.errors import WSConnectionClosed
-
-Talk = Callable[..., Any]
-SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-
-
-def send(connection: Any, message: Any, text: Any = None) -> None:
-    connection.run(connection.listener.send(message, text))
-
-
-def start(connection: Any, coroutine: Any) -> asyncio.Task[Any]:
-    """A task that has run until it waits."""
-    task: asyncio.Task[Any] = connection.loop.create_task(coroutine)
-    connection.loop.settle()
-    return task
-
-
-def frames(connection: Any) -> List[Any]:
-    """(opcode, payload, fin) of what was written."""
-    return [frame[:3] for frame in connection.sent()]
 
 
 @SIDES
@@ -66,7 +48,7 @@ def test_a_close_that_is_refused_changes_nothing(talk: Talk, code: int, reason: 
         connection.run(connection.listener.close(code, reason))
     assert connection.wire.calls == ["pause_reading"]
     send(connection, "x")
-    assert frames(connection) == [(TEXT, b"x", True)]
+    assert sent_fragments(connection) == [(TEXT, b"x", True)]
 
 
 def test_a_peer_that_does_not_answer_is_cut_off(talk: Talk) -> None:

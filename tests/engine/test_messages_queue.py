@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any, Callable, List, Union
+from typing import Any, List
 
 import pytest
+from fixtures.messages import SIDES, Talk, closed, fragments, recv
 from fixtures.wire import BINARY, CLOSE, CONT, TEXT, close_payload
 
 from picows.enums import WSCloseCode
 from picows.errors import WSConnectionClosed, WSProtocolError
-
-Talk = Callable[..., Any]
-SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-
-
-def fragments(connection: Any, opcode: int, *payloads: Union[bytes, str]) -> bytes:
-    """One message in so many fragments."""
-    last = len(payloads) - 1
-    return b"".join(
-        connection.frame(opcode if at == 0 else CONT, payload, fin=at == last) for at, payload in enumerate(payloads)
-    )
-
-
-def recv(connection: Any, decode: Any = None) -> Union[str, bytes]:
-    message: Union[str, bytes] = connection.run(connection.listener.recv(decode))
-    return message
-
-
-def closed(connection: Any) -> WSConnectionClosed:
-    """The error of a recv that finds nothing any more."""
-    with pytest.raises(WSConnectionClosed) as caught:
-        recv(connection)
-    return caught.value
-
 
 # --- the queue ---
 

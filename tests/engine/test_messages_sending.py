@@ -5,32 +5,13 @@ from __future__ import annotations
 import array
 import asyncio
 import random
-from typing import Any, AsyncIterator, Callable, Iterator, List
+from typing import Any, AsyncIterator, Iterator, List
 
 import pytest
+from fixtures.messages import SIDES, Talk, send, sent_fragments, start
 from fixtures.wire import BINARY, CLOSE, CONT, PONG, TEXT, close_payload
 
 from picows.errors import WSConnectionClosed, WSProtocolError
-
-Talk = Callable[..., Any]
-SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-
-
-def send(connection: Any, message: Any, text: Any = None) -> None:
-    connection.run(connection.listener.send(message, text))
-
-
-def start(connection: Any, coroutine: Any) -> asyncio.Task[Any]:
-    """A task that has run until it waits."""
-    task: asyncio.Task[Any] = connection.loop.create_task(coroutine)
-    connection.loop.settle()
-    return task
-
-
-def frames(connection: Any) -> List[Any]:
-    """(opcode, payload, fin) of what was written."""
-    return [frame[:3] for frame in connection.sent()]
-
 
 # --- send ---
 
@@ -56,7 +37,7 @@ def frames(connection: Any) -> List[Any]:
 def test_kinds_of_messages(talk: Talk, client: bool, message: Any, text: Any, opcode: int, payload: bytes) -> None:
     connection = talk(client=client)
     send(connection, message, text)
-    assert frames(connection) == [(opcode, payload, True)]
+    assert sent_fragments(connection) == [(opcode, payload, True)]
 
 
 @pytest.mark.parametrize("message", [None, 1, 1.5, ["a"], object()], ids=lambda value: type(value).__name__)
@@ -69,7 +50,7 @@ def test_what_is_no_message(talk: Talk, message: Any) -> None:
         connection.run(connection.listener.send_fragments([message]))
     assert connection.written() == b""
     send(connection, "x")
-    assert frames(connection) == [(TEXT, b"x", True)]
+    assert sent_fragments(connection) == [(TEXT, b"x", True)]
 
 
 def test_a_buffer_that_is_not_contiguous(talk: Talk) -> None:
@@ -88,7 +69,7 @@ def test_a_message_may_be_changed_after_send(talk: Talk) -> None:
         send(connection, message)
         assert message == b"x" * 40_000
         message[:] = b"y" * 40_000
-        assert frames(connection) == [(BINARY, b"x" * 40_000, True)]
+        assert sent_fragments(connection) == [(BINARY, b"x" * 40_000, True)]
 
 
 # --- after the end ---
@@ -145,7 +126,7 @@ def test_send_waits_for_room(talk: Talk) -> None:
     connection.protocol.pause_writing()
     tasks = [start(connection, connection.listener.send(str(number))) for number in range(3)]
     assert not any(task.done() for task in tasks)
-    assert [payload for _, payload, _ in frames(connection)] == [b"0", b"1", b"2"]  # they are written, in order
+    assert [payload for _, payload, _ in sent_fragments(connection)] == [b"0", b"1", b"2"]  # they are written, in order
     connection.protocol.resume_writing()
     connection.loop.settle()
     assert all(task.done() for task in tasks)
@@ -173,7 +154,7 @@ def test_a_cancelled_send_leaves_a_whole_message(talk: Talk) -> None:
     connection.loop.settle()
     assert tasks[0].cancelled()
     assert not tasks[1].done()
-    assert frames(connection) == [(TEXT, b"x" * 100, True)] * 2
+    assert sent_fragments(connection) == [(TEXT, b"x" * 100, True)] * 2
     connection.protocol.resume_writing()
     connection.run(tasks[1])
 
@@ -219,7 +200,7 @@ async def asynchronously(items: Any) -> AsyncIterator[Any]:
 def test_fragments(talk: Talk, wrap: Any, fragments: Any, text: Any, opcode: int) -> None:
     connection = talk()
     connection.run(connection.listener.send_fragments(wrap(fragments), text))
-    sent = frames(connection)
+    sent = sent_fragments(connection)
     assert sent[0] == (opcode, b"a", False)
     assert sent[1:] == [(CONT, b"", False), (CONT, b"b", False), (CONT, b"", True)]
 
@@ -228,7 +209,7 @@ def test_fragments(talk: Talk, wrap: Any, fragments: Any, text: Any, opcode: int
 def test_no_fragments_are_an_empty_message(talk: Talk, text: Any, opcode: int) -> None:
     connection = talk()
     connection.run(connection.listener.send_fragments([], text))
-    assert frames(connection) == [(opcode, b"", True)]
+    assert sent_fragments(connection) == [(opcode, b"", True)]
 
 
 @pytest.mark.parametrize(
@@ -258,10 +239,10 @@ def test_messages_wait_for_the_end_of_a_fragmented_one(talk: Talk) -> None:
         start(connection, connection.listener.send("three")),
     ]
     connection.transport.send_pong(b"!")
-    assert frames(connection) == [(TEXT, b"a", False), (PONG, b"!", True)]
+    assert sent_fragments(connection) == [(TEXT, b"a", False), (PONG, b"!", True)]
     gate.set_result(None)
     connection.run(asyncio.gather(*tasks))
-    sent = frames(connection)
+    sent = sent_fragments(connection)
     assert sent[:2] == [(CONT, b"b", False), (CONT, b"", True)]
     assert sent[2:] == [(TEXT, b"one", True), (TEXT, b"two", False), (CONT, b"", True), (TEXT, b"three", True)]
 
@@ -285,7 +266,7 @@ def test_many_senders_never_mix_their_messages(talk: Talk) -> None:
     connection.run(all_of_them())
     messages: List[bytes] = []
     is_open = False
-    for opcode, payload, fin in frames(connection):
+    for opcode, payload, fin in sent_fragments(connection):
         assert (opcode == CONT) is is_open
         if opcode == CONT:
             messages[-1] += payload
@@ -333,7 +314,7 @@ def test_cancelling_in_the_middle_of_a_fragmented_message(talk: Talk) -> None:
     connection.protocol.pause_writing()
     task = start(connection, connection.listener.send_fragments(["a", "b"]))
     waiting = start(connection, connection.listener.send("x"))
-    assert frames(connection) == [(TEXT, b"a", False)]
+    assert sent_fragments(connection) == [(TEXT, b"a", False)]
     task.cancel()
     connection.loop.settle()
     assert task.cancelled()
@@ -347,10 +328,10 @@ def test_fragments_wait_for_room(talk: Talk, wrap: Any) -> None:
     connection = talk()
     connection.protocol.pause_writing()
     task = start(connection, connection.listener.send_fragments(wrap(["a", "b"])))
-    assert frames(connection) == [(TEXT, b"a", False)]
+    assert sent_fragments(connection) == [(TEXT, b"a", False)]
     connection.protocol.resume_writing()
     connection.run(task)
-    assert frames(connection) == [(CONT, b"b", False), (CONT, b"", True)]
+    assert sent_fragments(connection) == [(CONT, b"b", False), (CONT, b"", True)]
 
 
 def test_the_connection_is_lost_within_a_fragmented_message(talk: Talk) -> None:

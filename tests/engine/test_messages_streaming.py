@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import random
 import zlib
-from typing import Any, Callable, List, Union
+from typing import Any, List
 
 import pytest
+from fixtures.messages import SIDES, Talk, recv
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
 
 from picows.deflate import DeflateCodec, DeflateOptions, DeflateParameters
 from picows.errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
 
-Talk = Callable[..., Any]
 RSV1 = 4
-SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-
-
-def recv(connection: Any, decode: Any = None) -> Union[str, bytes]:
-    message: Union[str, bytes] = connection.run(connection.listener.recv(decode))
-    return message
 
 
 async def collect(stream: Any) -> List[Any]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any, List
 
 import pytest
+from fixtures.interop import MESSAGES, OFFER, UNLIMITED, check_echo, deflating_client, message_listener
 from fixtures.sockets import Echo, Net, Recorder, until
 
 from picows import (
@@ -17,13 +18,9 @@ from picows import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows.deflate import DeflateCodec, DeflateOptions, accept_response, offer
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 web = pytest.importorskip("aiohttp.web")
-
-MESSAGES = ["", b"", "text \u20ac\U0001f600", b"\0\xff", "x" * 125, b"y" * 126, "z" * 65_536, b"l" * 1_000_000]
-UNLIMITED = 4 << 20
 
 
 @contextlib.asynccontextmanager
@@ -73,20 +70,13 @@ async def send(connection: Any, message: Any) -> None:
     await (connection.send_str(message) if isinstance(message, str) else connection.send_bytes(message))
 
 
-def message_listener(**options: Any) -> WSMessageListener:
-    """Ours, without a limit that matters here."""
-    return WSMessageListener(max_message_size=UNLIMITED, **options)
-
-
 # --- our client, their server ---
 
 
 async def test_client_messages(net: Net) -> None:
     async with their_server(net, echo) as url:
         _, listener = await net.connect(message_listener, url)
-        for message in MESSAGES:
-            await listener.send(message)
-            assert await listener.recv() == message
+        await check_echo(listener)
         await listener.close(4000, "bye")
         assert listener.transport.close_handshake.recv is not None
 
@@ -137,19 +127,9 @@ async def test_client_subprotocol(net: Net) -> None:
 
 
 async def test_client_deflate(net: Net) -> None:
-    options = DeflateOptions()
-
-    def factory(request: Any, response: WSUpgradeResponse) -> WSMessageListener:
-        agreed = accept_response(options, response.headers.get("Sec-WebSocket-Extensions"))
-        assert agreed is not None
-        return message_listener(codec=DeflateCodec(agreed, is_client_side=True))
-
     async with their_server(net, echo, compress=True) as url:
-        extra = {"Sec-WebSocket-Extensions": offer(options)}
-        _, listener = await net.connect(factory, url, extra_headers=extra)
-        for message in MESSAGES * 2:
-            await listener.send(message)
-            assert await listener.recv() == message
+        _, listener = await net.connect(deflating_client, url, extra_headers=OFFER)
+        await check_echo(listener, rounds=2)
         await listener.close()
 
 

@@ -8,20 +8,17 @@ from collections.abc import AsyncIterator
 from typing import Any, List
 
 import pytest
+from fixtures.interop import EXTENSIONS, MESSAGES, OFFER, UNLIMITED, check_echo, deflating_client, message_listener
 from fixtures.sockets import Echo, Net, Recorder, until
 
 from picows import WSConnectionClosed, WSMessageListener, WSUpgradeResponse, WSUpgradeResponseWithListener
-from picows.deflate import DeflateCodec, DeflateOptions, accept_response, negotiate, offer
+from picows.deflate import DeflateCodec, DeflateOptions, negotiate
 
 websockets = pytest.importorskip("websockets", reason="the websockets library is not installed")
 asyncio_client = pytest.importorskip(
     "websockets.asyncio.client", reason="websockets is too old: it has no asyncio.client"
 )
 asyncio_server = pytest.importorskip("websockets.asyncio.server")
-
-EXTENSIONS = "Sec-WebSocket-Extensions"
-MESSAGES = ["", b"", "text \u20ac\U0001f600", b"\0\xff", "x" * 125, b"y" * 126, "z" * 65_536, b"l" * 1_000_000]
-UNLIMITED = 4 << 20
 
 
 @contextlib.asynccontextmanager
@@ -46,20 +43,13 @@ async def echo(connection: Any) -> None:
         await connection.send(message)
 
 
-def message_listener(**options: Any) -> WSMessageListener:
-    """Ours, without a limit that matters here."""
-    return WSMessageListener(max_message_size=UNLIMITED, **options)
-
-
 # --- our client, their server ---
 
 
 async def test_client_messages(net: Net) -> None:
     async with their_server(net, echo) as url:
         _, listener = await net.connect(message_listener, url)
-        for message in MESSAGES:
-            await listener.send(message)
-            assert await listener.recv() == message
+        await check_echo(listener)
         await listener.close(4000, "bye")
         assert listener.transport.close_handshake.recv == (4000, "bye")
 
@@ -149,18 +139,9 @@ async def test_client_subprotocol_and_headers(net: Net) -> None:
 
 
 async def test_client_deflate(net: Net) -> None:
-    options = DeflateOptions()
-
-    def factory(request: Any, response: WSUpgradeResponse) -> WSMessageListener:
-        agreed = accept_response(options, response.headers.get(EXTENSIONS))
-        assert agreed is not None
-        return message_listener(codec=DeflateCodec(agreed, is_client_side=True))
-
     async with their_server(net, echo, compression="deflate") as url:
-        _, listener = await net.connect(factory, url, extra_headers={EXTENSIONS: offer(options)})
-        for message in MESSAGES * 2:
-            await listener.send(message)
-            assert await listener.recv() == message
+        _, listener = await net.connect(deflating_client, url, extra_headers=OFFER)
+        await check_echo(listener, rounds=2)
         await listener.close()
 
 
