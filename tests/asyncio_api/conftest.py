@@ -6,8 +6,9 @@ from typing import Optional
 
 import pytest
 from fixtures.sockets import cheap_collections, local, net, run_async_test, tcp
+from fixtures.tunnels import certificates, run
 
-__all__ = ["cheap_collections", "local", "net", "tcp"]
+__all__ = ["certificates", "cheap_collections", "local", "net", "run", "tcp"]
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
