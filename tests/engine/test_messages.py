@@ -12,7 +12,14 @@ from fixtures.messages import SIDES, Talk, closed, fragments, recv
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
 
 from picows.enums import WSCloseCode
-from picows.errors import WSConnectionClosed, WSMessageTooBigError
+from picows.errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
+
+
+def code_of(error: Any) -> int:
+    """The close code of a violation."""
+    assert isinstance(error, WSProtocolError)
+    return error.code
+
 
 # --- reassembly ---
 
@@ -124,7 +131,7 @@ def test_the_defaults_are_finite(talk: Talk) -> None:
     half = 5 * 1024 * 1024
     connection.feed(connection.frame(BINARY, bytes(half), fin=False) + header(CONT, half + 1, key=b"abcd"))
     assert connection.plain()[0][1][:2] == b"\x03\xf1"
-    assert isinstance(connection.transport._failure, WSMessageTooBigError)
+    assert isinstance(closed(connection).__cause__, WSMessageTooBigError)
 
 
 def test_the_limit_is_one_of_the_message(talk: Talk) -> None:
@@ -188,9 +195,9 @@ def test_fragments_are_counted(talk: Talk, payload: bytes, is_receiving: bool) -
     assert connection.plain() == []
     connection.feed_frame(CONT, payload, fin=False)
     assert connection.plain() == [(CLOSE, close_payload(1009, b"message of more than 4096 fragments"))]
-    with pytest.raises(WSConnectionClosed):
+    with pytest.raises(WSConnectionClosed) as caught:
         connection.run(task if task else connection.listener.recv())
-    assert connection.transport._failure.code == WSCloseCode.MESSAGE_TOO_BIG
+    assert code_of(caught.value.__cause__) == WSCloseCode.MESSAGE_TOO_BIG
 
 
 def test_a_message_of_as_many_fragments_as_allowed(talk: Talk) -> None:
@@ -280,8 +287,9 @@ def test_text_fails_at_its_first_bad_byte(talk: Talk, client: bool, cut: str, go
         connection.feed_frame(CONT, bad, fin=False)
     ((opcode, payload),) = connection.plain()
     assert (opcode, payload[:2]) == (CLOSE, b"\x03\xef")
-    assert closed(connection).code == WSCloseCode.ABNORMAL_CLOSURE
-    assert connection.transport._failure.code == WSCloseCode.INVALID_TEXT
+    error = closed(connection)
+    assert error.code == WSCloseCode.ABNORMAL_CLOSURE
+    assert code_of(error.__cause__) == WSCloseCode.INVALID_TEXT
 
 
 @pytest.mark.parametrize("data", [b"\xe2\x82", b"\xf0\x9f\x98"], ids=["two of three", "three of four"])

@@ -7,7 +7,7 @@ import zlib
 from typing import Any, List
 
 import pytest
-from fixtures.messages import SIDES, Talk, recv
+from fixtures.messages import SIDES, Talk, closed, recv
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
 
 from picows.deflate import DeflateCodec, DeflateOptions, DeflateParameters
@@ -300,7 +300,7 @@ def test_a_bomb(talk: Talk, count: int) -> None:
     connection = talk(codec=own, max_message_size=1024 * 1024)
     feed_bomb(connection, peer.compress(bytes(64 * 1024 * 1024)), count)
     assert connection.plain()[0][1][:2] == b"\x03\xf1"
-    error = connection.transport._failure
+    error = closed(connection).__cause__
     assert isinstance(error, WSMessageTooBigError)
     assert error.size > error.limit == 1024 * 1024
 

@@ -1,17 +1,35 @@
-"""What only the pure engine has: its masking with and without numpy, its keys after fork."""
+"""What only the pure engine has: a protocol for loops that hand over bytes, its masking with and without numpy, its
+keys after fork."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fixtures.wire import BINARY, TEXT, Connection
 
+from picows import pure
 from picows.pure import describe
 from picows.pure import mask as masking
 from picows.pure import pool as pools
+
+
+@pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+@pytest.mark.parametrize("followers", [0, 1, 2])
+def test_last_in_buffer_of_a_large_frame_that_others_follow(client: bool, followers: int) -> None:
+    """Only a loop that hands over its own buffer reads beyond the end of a pending frame."""
+    connection = Connection(pure, client=client, reading="stream")
+    assert not isinstance(connection.protocol, asyncio.BufferedProtocol)
+    large, small = connection.frame(BINARY, bytes(10_000)), connection.frame(TEXT, b"small")
+    connection.feed(large[:5000], large[5000:] + small * followers + small[:3])
+    frames = connection.listener.frames
+    assert [frame.last_in_buffer for frame in frames] == [0] * followers + [1]
+    assert [frame.tail_size for frame in frames] == [len(small) * left + 3 for left in range(followers, -1, -1)]
+    connection.shut()
 
 
 @pytest.mark.parametrize("wanted", [None, "1", "0"])

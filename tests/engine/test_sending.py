@@ -160,7 +160,7 @@ REFUSED: dict[str, tuple[type[Exception], str, str, tuple[Any, ...]]] = {
     "every other byte": (BufferError, "C-contiguous", "send", (BINARY, memoryview(b"abcdef")[::2])),
     "backwards": (BufferError, "C-contiguous", "send_ping", (memoryview(b"abcdef")[::-1],)),
     "half a surrogate": (UnicodeEncodeError, "surrogates", "send", (TEXT, "\ud800")),
-    "an opcode that is a str": (TypeError, "str", "send", ("text", b"")),
+    "an opcode that is a str": (TypeError, "str|integer", "send", ("text", b"")),
     "P1 code 1005": (ValueError, "1005 must not be sent: 1000-1003, 1007-1014 and 3000-4999", "send_close", (1005,)),
     **{f"P1 code {code}": (ValueError, str(code), "send_close", (code,)) for code in (1, 999, 1004, 1006, 1015, 1016)},
     **{f"P1 code {code}": (ValueError, str(code), "send_close", (code,)) for code in (2999, 5000, 65535, 65536, -1)},
