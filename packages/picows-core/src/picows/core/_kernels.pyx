@@ -33,11 +33,11 @@ cdef const picows_kernels *_find(str name) except NULL:
     cdef bytes encoded = name.encode()
     cdef const picows_kernels *found = picows_kernels_select(encoded, &status)
     if found is NULL:
-        runs = ", ".join([known for known, runs_here in available() if runs_here])
+        is_known = status == PICOWS_KERNELS_UNSUPPORTED
         raise ValueError(
-            f"there are no kernels {name!r} in this build, it has {', '.join([known for known, _ in available()])}; "
-            f"this processor runs {runs}" if status == PICOWS_KERNELS_UNKNOWN else
-            f"this processor does not run the kernels {name!r}, it runs {runs}"
+            f"{'this processor does not run' if is_known else 'there are no'} kernels {name!r}: "
+            f"this build has {', '.join([known for known, _ in available()])}; "
+            f"this processor runs {', '.join([known for known, runs_here in available() if runs_here])}"
         )
     return found
 

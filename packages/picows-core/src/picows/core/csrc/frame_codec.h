@@ -83,7 +83,7 @@ PICOWS_INLINE picows_header_result picows_check_header(const uint8_t *data, unsi
 
 /* Read the header at `data`, where `available` bytes are.
  *
- * `mask_bit`: PICOWS_MASK on a server, 0 on a client (RFC 6455 5.1). `limit`: the largest payload that is accepted.
+ * `mask_bit`: PICOWS_MASK on a server, 0 on a client (RFC 6455 5.1). `limit`: the largest payload of a data frame.
  * `header` is filled as far as its bytes are there: completely if OK; all but `key` if TOO_BIG, and if INCOMPLETE with
  * a `size` other than 0. It is then the size of the whole header, and 0 if not even the length is there. Where lengths
  * must be minimal, that is looked at before the result: it is known as soon as `size` is, and comes before TOO_BIG.
@@ -116,7 +116,7 @@ PICOWS_INLINE picows_header_result picows_parse_header(const uint8_t *data, size
     }
     header->payload_size = length;
     header->size = (uint8_t)(body + key_size);
-    if (PICOWS_UNLIKELY(length > limit)) {
+    if (PICOWS_UNLIKELY(length > limit && !(data[0] & PICOWS_CONTROL))) {
         return PICOWS_HEADER_TOO_BIG;
     }
     if (available < body + key_size) {

@@ -1,0 +1,30 @@
+"""The engine in Cython over C kernels: the twin of `picows.pure`, name by name (see `picows.abc`)."""
+
+from .._version import __version__ as __version__
+from ._kernels import simd
+from .buffers import MemoryBuffer
+from .closing import WSCloseHandshake, WSCloseInfo
+from .describe import describe
+from .frame import WSFrame
+from .listener import WSListener
+from .messages import WSMessageListener
+from .protocol import WSProtocol, make_protocol
+from .transport import WSTransport, ws_broadcast
+
+name = "core"
+
+__all__ = [
+    "MemoryBuffer",
+    "WSCloseHandshake",
+    "WSCloseInfo",
+    "WSFrame",
+    "WSListener",
+    "WSMessageListener",
+    "WSProtocol",
+    "WSTransport",
+    "describe",
+    "make_protocol",
+    "name",
+    "simd",
+    "ws_broadcast",
+]

@@ -1,0 +1,46 @@
+from libc.stdint cimport uint32_t, uint64_t
+
+from .buffers cimport ReadBuffer
+from .frame cimport WSFrame
+
+
+cdef enum:
+    KEYS_PER_BLOCK = 1024
+    # What one read may bring.
+    READ_SIZE = 256 * 1024
+    # Frames up to this size are built in one piece before they are sent.
+    SCRATCH_SIZE = 256 * 1024
+    # Gathered writes leave when they are this many bytes.
+    GATHER_LIMIT = 64 * 1024
+
+
+cdef class Pool:
+    cdef:
+        ReadBuffer read_buffer
+        # A large buffer that has done its work, for the next large frame.
+        ReadBuffer spare
+        # The frame object of the next batch; None while one is being processed.
+        WSFrame frame
+        bint in_batch
+        # Counts batches, so that a transport can tell its first write of a batch from later ones without a reset.
+        uint64_t batch
+        # Transports that hold gathered writes.
+        list gathering
+        # Where frames are built before they are sent: SCRATCH_SIZE bytes and room for a header.
+        char* scratch
+        # A block for gathered writes, of GATHER_LIMIT bytes and a frame, that nobody uses just now; or NULL.
+        char* spare_outbox
+        uint32_t* keys
+        int next_key_index
+        object __weakref__
+
+    cdef uint32_t next_key(self) except? 0
+    cdef int draw_keys(self) except -1
+    cdef WSFrame take_frame(self, ReadBuffer buffer)
+    cdef int give_back(self, WSFrame frame, bint was_kept) except -1
+    cdef ReadBuffer take_large(self, Py_ssize_t size)
+    cdef void recycle(self, ReadBuffer buffer) noexcept
+    cpdef forget_keys(self)
+
+
+cdef Pool current_pool()

@@ -1,0 +1,544 @@
+"""The asyncio protocol of one connection: the hot path of receiving, and what happens around each frame.
+
+The event loop reads into the thread's shared buffer (`Pool.read_buffer`), or, while a large frame is incomplete, into
+the rest of that frame's own buffer. Frames are unmasked where they lie and delivered one after the other through one
+WSFrame object. A frame is delivered when it is known whether another complete one follows it in the same read
+(`last_in_buffer`), that is one header late.
+
+Between reads a connection keeps nothing but what it must: a few bytes of a header or of a small frame (the tail),
+which the next batch finds in front of what was read, or a large frame's buffer. If the user keeps a frame or a view of
+it, which its reference count shows, the buffer is left to them and the thread takes another one.
+
+Until the opening handshake is complete everything is passed on to the `Opening`.
+"""
+
+import asyncio
+import logging
+import socket
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from ._kernels cimport active_kernels, picows_kernels, picows_rotate_key
+from .buffers cimport HEADROOM, new_read_buffer
+from .closing cimport WSCloseHandshake, WSCloseInfo
+from .enums cimport WSMsgType
+from .frame cimport fill_frame, new_frame
+from .listener cimport overrides
+from .pool cimport READ_SIZE, current_pool
+from .strict cimport not_minimal
+from .transport cimport end_batch
+
+from picows.abc import FrameRules
+from picows.closing import close_after, parse_close_payload, truncated_reason
+from picows.enums import PICOWS_DEBUG_LL
+from picows.enums import WSCloseCode as _WSCloseCode
+from picows.errors import WSMessageTooBigError, WSProtocolError
+from picows.http import hide_credentials
+
+
+cdef extern from "Python.h":
+    object PyObject_VectorcallMethod(object name, PyObject** args, size_t nargsf, PyObject* kwnames)
+    Py_ssize_t Py_REFCNT(object o) noexcept
+
+
+cdef enum:
+    # An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when
+    # a peer sends single bytes. HEADROOM has room for such a frame with its header.
+    SMALL = 4096
+
+cdef const picows_kernels* _kernels = active_kernels()
+cdef tuple _INET = (socket.AF_INET, socket.AF_INET6)
+cdef str _ON_WS_FRAME = "on_ws_frame"
+cdef type _function = type(lambda: None)
+
+
+cdef class Receiver:
+    """Everything of WSProtocol. The class of its own is there because asyncio tells a BufferedProtocol by its type."""
+
+    def __cinit__(self):
+        self._tail = NULL
+
+    def __init__(self, loop, options, opening, registry=None):
+        self._loop = loop
+        self._options = options
+        self._auto_pong = options.enable_auto_pong
+        self._mask_bit = 0 if options.is_client_side else PICOWS_MASK
+        self._limit = min(options.max_frame_size, 0x7FFFFFFFFFFFFFFF)
+        self._opening = opening
+        self._registry = registry
+        self._pool = current_pool()
+        self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._tail)
+
+    @property
+    def transport(self):
+        """The WSTransport, from `connection_made` until `connection_lost`."""
+        return self._transport
+
+    # --- asyncio calls these ---
+
+    def connection_made(self, transport):
+        """The connection exists: tune the socket and start the opening handshake."""
+        options = self._options
+        try:
+            _tune_socket(transport)
+            self._transport = WSTransport(options.is_client_side, transport, options.logger, self._loop, options)
+            if options.logger.isEnabledFor(logging.INFO):
+                self._transport._log(
+                    logging.INFO,
+                    "connected, local %s, peer %s, %s",
+                    transport.get_extra_info("sockname"),
+                    transport.get_extra_info("peername"),
+                    "TLS" if self._transport.is_secure else "plain",
+                )
+            if self._opening is not None:
+                self._opening.connection_made(self)
+        except Exception as exc:
+            opening, self._opening = self._opening, None
+            if opening is not None:
+                opening.connection_lost(exc)
+            transport.abort()
+
+    def eof_received(self):
+        """The peer has finished sending: the transport closes itself."""
+        if self._opening is not None:
+            self._opening.eof_received()
+
+    def connection_lost(self, exc):
+        """The connection is gone: tell the listener, then those who wait."""
+        cdef WSTransport transport = self._transport
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.connection_lost(exc)
+        if transport is None:
+            return
+        transport._on_lost()
+        if self._registry is not None:
+            self._registry.discard(transport)
+        listener, self._listener = self._listener, None
+        self._is_open = False
+        self._pending = None
+        self._state = None
+        self._tail_size = 0
+        try:
+            if listener is not None:
+                transport._log(logging.INFO, "disconnected%s", f": {exc!r}" if exc else "")
+                self._call_disconnected(listener)
+        finally:
+            transport._release_waiters()
+            # The TLS transports of asyncio and uvloop keep bound methods of ours for ever, and `_transport` keeps them.
+            self._transport = None
+
+    def pause_writing(self):
+        """The write buffer is above its high watermark."""
+        if self._transport is not None:
+            self._transport._on_pause_writing()
+            self._report_pressure(
+                "pause_writing", "the peer reads slower than is sent: write buffer above its high watermark"
+            )
+
+    def resume_writing(self):
+        """The write buffer is below its low watermark."""
+        if self._transport is not None:
+            self._transport._on_resume_writing()
+            self._report_pressure("resume_writing", "write buffer below its low watermark again")
+
+    def _report_pressure(self, method, message):
+        if self._listener is None:
+            return
+        if overrides(self._listener, method):
+            getattr(self._listener, method)()
+        else:
+            self._transport._log(logging.WARNING, message)
+
+    cpdef get_buffer(self, Py_ssize_t sizehint):
+        """Where the loop reads into: a pending frame's own buffer, else the connection's or the thread's."""
+        if self._pending is not None:
+            return self._pending
+        if self._own_buffer is not None:
+            return self._own_buffer
+        return self._pool.read_buffer
+
+    cpdef buffer_updated(self, Py_ssize_t nbytes):
+        """`nbytes` bytes were read."""
+        cdef ReadBuffer buffer
+        cdef char* data
+        if self._pending is not None:
+            self._process(None, NULL, nbytes)
+            return
+        buffer = self._pool.read_buffer if self._own_buffer is None else self._own_buffer
+        data = buffer.data + HEADROOM
+        if self._is_debug:
+            received = PyBytes_FromStringAndSize(data, nbytes)
+            self._transport._log_bytes("received", received if self._opening is None else hide_credentials(received))
+        if self._is_open:
+            if self._tail_size:
+                data -= self._tail_size
+                nbytes += self._tail_size
+                memcpy(data, self._tail, self._tail_size)
+                self._tail_size = 0
+                PyMem_RawFree(self._tail)
+                self._tail = NULL
+            self._process(buffer, data, nbytes)
+        elif self._opening is not None:
+            self._opening.data_received(PyBytes_FromStringAndSize(data, nbytes))
+
+    # --- the opening calls this ---
+
+    def open(self, WSListener listener not None, request, response, bytes remainder not None):
+        """The handshake is complete: from now on frames go to `listener`, those in `remainder` first."""
+        cdef WSTransport transport = self._transport
+        cdef ReadBuffer buffer
+        self._opening = None
+        self._listener = transport._listener = listener
+        self._calls_python = isinstance(getattr(type(listener), _ON_WS_FRAME), _function)
+        transport.request, transport.response = request, response
+        rules = listener._frame_rules
+        if rules is None and self._options.strict:
+            rules = FrameRules()
+        if rules is not None:
+            self._state = MessageState(rules)
+        self._is_open = True
+        if self._registry is not None:
+            self._registry.add(transport)
+        try:
+            listener.on_ws_connected(transport)
+        except Exception as exc:
+            self._fail_callback(exc, "on_ws_connected", True)
+            return
+        transport._start_auto_ping()
+        if remainder and not transport._input_is_over:
+            # It is unmasked in place, which bytes cannot be.
+            buffer = new_read_buffer(PyBytes_GET_SIZE(remainder), 0)
+            memcpy(buffer.data, PyBytes_AS_STRING(remainder), PyBytes_GET_SIZE(remainder))
+            self._process(buffer, buffer.data, PyBytes_GET_SIZE(remainder))
+
+    def abandon(self):
+        """Whoever asked for this connection has gone: the last callback runs now, none later."""
+        listener, self._listener = self._listener, None
+        if self._transport is not None:
+            self._transport._abort()
+            if listener is not None:
+                self._call_disconnected(listener)
+
+    # --- bytes to frames ---
+
+    cdef int _process(self, ReadBuffer buffer, char* data, Py_ssize_t size) except -1:
+        """Bytes of frames arrived: those at `data` in `buffer`, or, without a buffer, `size` bytes that were read right
+        into the pending frame."""
+        cdef WSTransport transport = self._transport
+        cdef Pool pool = self._pool
+        cdef bint is_outermost
+        if transport is None or transport._input_is_over:
+            return 0
+        if transport._auto_pinger is not None:
+            transport._auto_pinger.last_data_time = self._loop.time()
+        is_outermost = not pool.in_batch
+        if is_outermost:
+            pool.in_batch = True
+            pool.batch += 1
+        try:
+            if buffer is None:
+                self._advance_pending(size)
+            else:
+                self._parse(buffer, <uint8_t*>data, size)
+        except WSProtocolError as exc:
+            self._pending = None  # its buffer may be full: what still arrives is read elsewhere and discarded
+            self._fail(exc)
+        finally:
+            if is_outermost:
+                end_batch(pool)
+        return 0
+
+    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
+        """Deliver the frames in these bytes, and keep what is left of them."""
+        cdef WSTransport transport = self._transport
+        cdef MessageState state = self._state
+        cdef WSFrame frame = self._pool.take_frame(buffer)
+        cdef picows_header header
+        cdef picows_header_result result
+        cdef Py_ssize_t at = 0, body = 0
+        cdef bint is_filled = False, is_complete, is_text = False, was_kept = False
+        cdef object violation = None
+        try:
+            while True:
+                is_complete = False
+                result = picows_parse_header(data + at, size - at, self._mask_bit, self._limit, &header)
+                if result != PICOWS_HEADER_OK:
+                    violation = self._find_violation(result, data[at] if at < size else 0, &header)
+                else:
+                    body = at + header.size
+                    if state is not None:
+                        try:
+                            is_text = state.admit(header.first, header.payload_size, header.is_minimal)
+                        except WSProtocolError as exc:
+                            violation = exc
+                    if violation is None:
+                        is_complete = header.payload_size <= <uint64_t>(size - body)
+                        if not is_complete and (state is not None or header.payload_size > SMALL):
+                            try:
+                                self._begin_pending(&header, data + body, size - body, is_text)
+                            except WSProtocolError as exc:
+                                violation = exc
+                            at = size
+                if is_filled:
+                    frame.last_in_buffer = not is_complete
+                    self._deliver(frame)
+                    is_filled = False
+                    if transport._input_is_over:
+                        return 0
+                    if is_complete and Py_REFCNT(frame) > 1:
+                        was_kept = True
+                        frame = new_frame(buffer)
+                if violation is not None:
+                    raise violation
+                if not is_complete:
+                    break
+                if self._mask_bit:
+                    _kernels.mask(data + body, data + body, header.payload_size, header.key)
+                at = body + <Py_ssize_t>header.payload_size
+                if is_text:
+                    state.validate(data + body, header.payload_size, header.first & PICOWS_FIN)
+                fill_frame(frame, header.first, <char*>data + body, header.payload_size, size - at)
+                is_filled = True
+            if at < size:
+                self._keep_tail(data + at, size - at)
+        finally:
+            if Py_REFCNT(frame) > 1:
+                was_kept = True
+            else:
+                frame._owner = None
+                self._pool.frame = frame
+            if was_kept:
+                self._leave_buffer(buffer)
+        return 0
+
+    cdef int _leave_buffer(self, ReadBuffer buffer) except -1:
+        """The user keeps something in this buffer: read into another one from now on."""
+        if buffer is self._pool.read_buffer:
+            self._pool.read_buffer = new_read_buffer(HEADROOM + READ_SIZE, HEADROOM)
+        elif buffer is self._own_buffer:
+            self._own_buffer = new_read_buffer(buffer.capacity, HEADROOM)
+        return 0
+
+    cdef int _keep_tail(self, const uint8_t* data, Py_ssize_t size) except -1:
+        self._tail = <char*>PyMem_RawMalloc(size)
+        if self._tail is NULL:
+            raise MemoryError("no memory for a part of a frame")
+        memcpy(self._tail, data, size)
+        self._tail_size = size
+        return 0
+
+    cdef int _begin_pending(
+        self, picows_header* header, const uint8_t* data, Py_ssize_t available, bint is_text
+    ) except -1:
+        """A frame has arrived in part: give it a buffer of its own, into which the loop reads the rest."""
+        self._pending = self._pool.take_large(header.payload_size)
+        self._pending_first = header.first
+        self._pending_key = header.key
+        self._pending_is_text = is_text
+        memcpy(self._pending.data, data, available)
+        return self._fill_pending(available)
+
+    cdef int _fill_pending(self, Py_ssize_t count) except -1:
+        """`count` more bytes are in the pending frame's buffer: unmask and validate them while they are in the cache."""
+        cdef ReadBuffer pending = self._pending
+        cdef Py_ssize_t filled = pending.start
+        cdef uint8_t* data = <uint8_t*>pending.data + filled
+        pending.start += count
+        if self._mask_bit:
+            _kernels.mask(data, data, count, picows_rotate_key(self._pending_key, filled))
+        if self._pending_is_text:
+            self._state.validate(data, count, pending.start == pending.stop and self._pending_first & PICOWS_FIN)
+        return 0
+
+    cdef int _advance_pending(self, Py_ssize_t count) except -1:
+        """`count` bytes were read into the pending frame's buffer, and nothing else was read."""
+        cdef ReadBuffer pending = self._pending
+        cdef WSFrame frame
+        self._fill_pending(count)
+        if pending.start < pending.stop:
+            return 0
+        self._pending = None
+        frame = self._pool.take_frame(pending)
+        try:
+            fill_frame(frame, self._pending_first, pending.data, pending.stop, 0)
+            frame.last_in_buffer = 1
+            self._deliver(frame)
+        finally:
+            if Py_REFCNT(frame) == 1:
+                frame._owner = None
+                self._pool.frame = frame
+                self._pool.recycle(pending)
+        return 0
+
+    cdef object _find_violation(self, picows_header_result result, uint8_t first, picows_header* header):
+        """What is wrong with a header that is not OK; None if it is only incomplete."""
+        cdef MessageState state = self._state
+        if header.size and not header.is_minimal and state is not None and state._minimal_lengths:
+            return not_minimal(header.payload_size)
+        if result == PICOWS_HEADER_INCOMPLETE:
+            return None
+        if result == PICOWS_HEADER_TOO_BIG:
+            size = header.payload_size
+            return WSMessageTooBigError(f"frame of {size} bytes, {self._limit} are allowed", size, self._limit)
+        if result == PICOWS_HEADER_RESERVED_OPCODE:
+            return _violation(f"frame with reserved opcode {first & 0x0F}")
+        if result == PICOWS_HEADER_FRAGMENTED_CONTROL:
+            return _violation("fragmented control frame")
+        if result == PICOWS_HEADER_MASKED:
+            return _violation("masked frame from the server")
+        if result == PICOWS_HEADER_UNMASKED:
+            return _violation("unmasked frame from the client")
+        return _violation(f"control frame with more than {PICOWS_MAX_CONTROL_PAYLOAD} bytes")
+
+    # --- frames to the listener ---
+
+    cdef int _deliver(self, WSFrame frame) except -1:
+        """Hand one frame over."""
+        cdef WSTransport transport = self._transport
+        cdef WSListener listener = self._listener
+        cdef PyObject* args[3]
+        if frame._first & PICOWS_CONTROL or transport._awaits_pong:
+            return self._deliver_control(frame)
+        try:
+            if self._calls_python:
+                # As `listener.on_ws_frame(transport, frame)`, without a bound method in between.
+                args[0] = <PyObject*>listener
+                args[1] = <PyObject*>transport
+                args[2] = <PyObject*>frame
+                PyObject_VectorcallMethod(_ON_WS_FRAME, args, 3, NULL)
+            else:
+                listener.on_ws_frame(transport, frame)
+        except Exception as exc:
+            self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
+        return 0
+
+    cdef int _deliver_control(self, WSFrame frame) except -1:
+        """A control frame, or any frame while a pong is awaited (an application may have pongs of its own)."""
+        cdef WSTransport transport = self._transport
+        cdef WSListener listener = self._listener
+        cdef WSMsgType msg_type = frame.msg_type
+        cdef WSCloseHandshake record
+        if msg_type == WSMsgType.PING and self._auto_pong:
+            return transport._answer_ping(frame.payload_ptr, frame.payload_size)
+        if msg_type == WSMsgType.CLOSE:
+            code, reason = parse_close_payload(frame.get_payload_as_bytes())
+            record = transport._close_record()
+            record.recv = WSCloseInfo(code, reason)
+            record.recv_then_sent = record.sent is None
+            transport._input_is_over = True
+        try:
+            if transport._awaits_pong and listener.is_user_specific_pong(frame):
+                transport.notify_user_specific_pong_received()
+            else:
+                listener.on_ws_frame(transport, frame)
+        except Exception as exc:
+            self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
+        if msg_type == WSMsgType.CLOSE and (self._options.enable_auto_close or transport._hangs_up):
+            self._answer_close()
+        return 0
+
+    cdef int _answer_close(self) except -1:
+        """The peer closes and the listener has not answered: echo its code; the server then hangs up (RFC 6455
+        7.1.1)."""
+        cdef WSTransport transport = self._transport
+        received = transport._close_record().recv
+        if received is not None and not transport._is_sealed:
+            transport.send_close(received.code, received.reason)
+        if not self._options.is_client_side:
+            transport.disconnect()
+        return 0
+
+    # --- failures ---
+
+    cdef int _fail(self, exc) except -1:
+        """The peer broke the protocol (RFC 6455 7.1.7)."""
+        cdef WSTransport transport = self._transport
+        transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
+        # Its traceback would keep the connection alive until a garbage collection.
+        exc.__context__ = None
+        self._remember(exc.with_traceback(None))
+        transport._farewell(exc.code, truncated_reason(str(exc)))
+        return 0
+
+    def _fail_callback(self, exc, callback, is_fatal):
+        """A callback raised. A WSProtocolError is a request to close with its code, whatever the options say."""
+        cdef WSTransport transport = self._transport
+        if not is_fatal and not isinstance(exc, WSProtocolError):
+            transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
+            return
+        code, reason = close_after(exc)
+        level = self._remember_raised(exc)
+        # A warning's traceback comes out of wait_disconnected.
+        exc_info = exc if level == logging.ERROR else None
+        transport._log(level, "%s raised %r, closing with %d", callback, exc, code, exc_info=exc_info)
+        transport._farewell(code, reason)
+
+    def _remember_raised(self, exc):
+        """Keep what a callback raised. The level to log it at: a client's first failure is raised by
+        wait_disconnected."""
+        return logging.WARNING if self._remember(exc) and self._options.is_client_side else logging.ERROR
+
+    def _remember(self, exc):
+        """Keep the first failure for wait_disconnected; True if this is it."""
+        if self._transport._failure is None:
+            self._transport._failure = exc
+            return True
+        return False
+
+    def _call_disconnected(self, listener):
+        try:
+            listener.on_ws_disconnected(self._transport)
+        except Exception as exc:
+            self._transport._log(self._remember_raised(exc), "on_ws_disconnected raised", exc_info=exc)
+
+
+class WSProtocol(Receiver, asyncio.BufferedProtocol):
+    """The asyncio protocol of one connection.
+
+    Args:
+        loop: the loop that the connection belongs to.
+        options: validated options of this side.
+        opening: drives the opening handshake.
+        registry: a set that holds the WSTransport of each open connection.
+    """
+
+    __slots__ = ()
+
+
+def make_protocol(loop, options, opening, registry=None, is_plain=True):
+    """The protocol for this loop.
+
+    Args:
+        loop: as for WSProtocol; likewise options, opening and registry.
+        options: see WSProtocol.
+        opening: see WSProtocol.
+        registry: see WSProtocol.
+        is_plain: True if the transport is the loop's own, without TLS. It makes no difference here.
+    """
+    protocol = WSProtocol(loop, options, opening, registry)
+    if "Proactor" in type(loop).__name__ or type(loop).__module__.startswith("winloop"):
+        # Completion-based loops keep the buffer while they wait for data.
+        (<Receiver>protocol)._own_buffer = new_read_buffer(HEADROOM + options.read_buffer_init_size, HEADROOM)
+    return protocol
+
+
+def _tune_socket(transport):
+    """No Nagle: a frame is never worth waiting for. Acknowledge at once where that can be asked for."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in _INET:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_QUICKACK"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+cdef _violation(str message):
+    return WSProtocolError(_WSCloseCode.PROTOCOL_ERROR, message)
