@@ -1,10 +1,13 @@
-"""What the tests of the message layer share."""
+"""What tests of the message layer share, and both engines for those that compare them."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
 import pytest
+from fixtures.twins import twins
+
+__all__ = ["talk", "twins"]
 
 #: Arguments of WSMessageListener; all others are for the connection.
 LISTENER_ARGUMENTS = {"max_message_size", "max_fragments", "max_queue", "codec"}

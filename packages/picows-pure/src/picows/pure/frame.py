@@ -44,7 +44,7 @@ class WSFrame:
 
     @property
     def msg_type(self) -> WSMsgType:
-        """The opcode."""
+        """The opcode, a member of picows.WSMsgType."""
         return self._msg_type
 
     @property
