@@ -1,15 +1,19 @@
 /* How fast the kernels are: nanoseconds per call up to 1,000 bytes, GB/s above, for each set that this processor runs.
  *
  *     bench_kernels [MILLISECONDS]     of each stretch, default 20; a figure is the best of 7 stretches
+ *     bench_kernels list               names of the sets that run here
+ *     bench_kernels role=kernel module=SET|memcpy size=BYTES seconds=S cpu=N      one set, one size, a line of JSON
  *
  * Buffers are in the cache, as a payload is that was just received. "+1": the payload begins one byte after a cache
  * line, as behind a header it may. The texts are ASCII, Russian with many spaces, Chinese, and English with one
  * character of two bytes in 63 bytes.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include <sched.h>
 
 #include "picows_kernels.h"
 
@@ -148,11 +152,61 @@ static void bench_text(const char *title, const char *unit)
     print_table(title, &work, length);
 }
 
+static void list_sets(void)
+{
+    size_t count;
+    const picows_kernels *sets = picows_kernels_list(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (picows_kernels_select(sets[i].name, NULL) != NULL) {
+            printf("%s\n", sets[i].name);
+        }
+    }
+}
+
+/* The value of a `name=value` word. */
+static const char *word(int argc, char **argv, const char *name)
+{
+    const size_t length = strlen(name);
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], name, length) == 0 && argv[i][length] == '=') {
+            return argv[i] + length + 1;
+        }
+    }
+    fprintf(stderr, "%s= is missing\n", name);
+    exit(1);
+}
+
+/* One set at one size, for benchmarks/peers. memcpy has nothing to do in place. */
+static int bench_one(int argc, char **argv)
+{
+    const char *name = word(argc, argv, "module");
+    const int is_memcpy = strcmp(name, "memcpy") == 0;
+    job work = {NULL, target, source, (size_t)atol(word(argc, argv, "size")), 0};
+    cpu_set_t cpus;
+
+    CPU_ZERO(&cpus);
+    CPU_SET((unsigned)atoi(word(argc, argv, "cpu")), &cpus);
+    work.kernels = is_memcpy ? NULL : picows_kernels_select(name, NULL);
+    if (work.size > LARGEST || (work.kernels == NULL && !is_memcpy) || sched_setaffinity(0, sizeof cpus, &cpus)) {
+        fprintf(stderr, "cannot measure %s at %zu bytes on that CPU\n", name, work.size);
+        return 1;
+    }
+    stretch_s = atof(word(argc, argv, "seconds")) / (2 * ROUNDS);
+    const double copied = measure(&work);
+    printf("{\"operations\": 1, \"ns\": %.3f, \"gb_per_s\": %.3f, ", copied * 1e9, (double)work.size / copied * 1e-9);
+    if (!is_memcpy) {
+        work.from = target;
+        const double in_place = measure(&work);
+        printf("\"in_place_ns\": %.3f, \"in_place_gb_per_s\": %.3f, ", in_place * 1e9,
+               (double)work.size / in_place * 1e-9);
+    }
+    printf("\"facts\": {\"library\": \"%s\", \"implementation\": \"C, compiler %s\"}}\n",
+           is_memcpy ? "C library" : "csrc of picows-core", __VERSION__);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc > 1) {
-        stretch_s = atof(argv[1]) * 1e-3;
-    }
     source = aligned_alloc(64, LARGEST + 4096);
     target = aligned_alloc(64, LARGEST + 4096);
     if (source == NULL || target == NULL) {
@@ -160,6 +214,16 @@ int main(int argc, char **argv)
     }
     memset(source, 'x', LARGEST + 4096);
     memset(target, 'y', LARGEST + 4096);
+    if (argc > 1 && strcmp(argv[1], "list") == 0) {
+        list_sets();
+        return 0;
+    }
+    if (argc > 2) {
+        return bench_one(argc, argv);
+    }
+    if (argc > 1) {
+        stretch_s = atof(argv[1]) * 1e-3;
+    }
     bench_mask("mask in place", target, target);
     bench_mask("mask in place +1", target + 1, target + 1);
     bench_mask("mask copy", target, source);

@@ -17,12 +17,11 @@ import matplotlib
 matplotlib.use("Agg")  # before pyplot is imported, which would look for a display
 from matplotlib import pyplot
 
-OURS = ("pure", "core", "dropin")
 COLUMNS = 3
-HIGHLIGHT, QUIET = "#1f6feb", "#9aa4b2"
+COLOURS = {"ours": "#1f6feb", "peer": "#9aa4b2", "reference": "#d9b44a"}
 
 
-def panel(axes: Any, cell: Dict[str, Any]) -> None:
+def panel(axes: Any, cell: Dict[str, Any], kinds: Dict[str, str]) -> None:
     """Draws one cell: horizontal bars, the first metric of the row, less is better."""
     metric, unit = next(iter(cell["metrics"].items()))
     names: List[str] = []
@@ -36,7 +35,7 @@ def panel(axes: Any, cell: Dict[str, Any]) -> None:
             middles.append(middle)
             reach[0].append(middle - min(values))
             reach[1].append(max(values) - middle)
-    colours = [HIGHLIGHT if name.startswith(OURS) else QUIET for name in names]
+    colours = [COLOURS[kinds[name]] for name in names]
     axes.barh(names, middles, xerr=reach, color=colours, error_kw={"elinewidth": 1, "ecolor": "#444"})
     axes.bar_label(
         axes.containers[1],
@@ -60,11 +59,13 @@ def main() -> None:
     width = min(COLUMNS, len(cells))
     figure, grid = pyplot.subplots(lines, width, figsize=(4.6 * width, 2.5 * lines + 0.6), squeeze=False)
     for axes, cell in zip(grid.flat, cells):
-        panel(axes, cell)
+        panel(axes, cell, data["kinds"])
     for axes in list(grid.flat)[len(cells) :]:
         axes.remove()
     about = data["machine"]
-    figure.suptitle(f"Less is better. {about['cpu']}, Linux {about['kernel']}, {about['time'][:10]}", fontsize=10)
+    figure.suptitle(
+        f"Less is better; yellow: no Python. {about['cpu']}, Linux {about['kernel']}, {about['time'][:10]}", fontsize=10
+    )
     figure.tight_layout(rect=(0, 0, 1, 0.985))
     figure.savefig(sys.argv[2], dpi=150)
 

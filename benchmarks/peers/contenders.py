@@ -1,7 +1,8 @@
 """Who can be measured: a name, the environment it lives in, the driver that speaks its API, its settings.
 
 `rows` says where a variant is measured when it was not asked for by name: a variant that differs only in how it masks
-large payloads, say, is of no interest to the memory row.
+large payloads, say, is of no interest to the memory row. A contender with a `program` is compiled (native.py) and plays
+the process under test itself; it has no environment.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+from rows import Cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,18 +28,42 @@ class Contender:
     speedups: bool = True
     rows: Tuple[str, ...] = ("*",)
     note: str = ""
+    program: str = ""
+    lacks: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Why cells whose key matches a pattern are left out, where the report shall say so."""
 
-    def takes_part(self, key: str, deflate: bool) -> bool:
-        """Returns: whether this contender is measured in the cell with that key by default."""
-        if deflate and self.driver == "picows_like":
+    @property
+    def kind(self) -> str:
+        """What it stands for: ours, peer, or reference (a floor, or another language)."""
+        return "ours" if self.ours else "reference" if self.program else "peer"
+
+    def takes_part(self, cell: Cell) -> bool:
+        """Returns: whether this contender is measured in that cell, or named there as lacking it, by default."""
+        if cell.spec.deflate and self.driver == "picows_like":
             return False  # the core API has no permessage-deflate
-        return any(fnmatch.fnmatchcase(key, row) for row in self.rows)
+        invited = any(fnmatch.fnmatchcase(self.name, only) for only in cell.row.only)
+        return invited and any(fnmatch.fnmatchcase(cell.key, row) for row in self.rows)
+
+    def lack(self, cell: Cell) -> Optional[str]:
+        """Returns: why this contender has nothing to measure in that cell, None if it has."""
+        return next((why for key, why in self.lacks.items() if fnmatch.fnmatchcase(cell.key, key)), None)
 
 
 PURE = {"PICOWS_IMPL": "pure"}
 CORE = {"PICOWS_IMPL": "core"}
 MASKED = ("echo/*", "echo2/*", "inflight/*")
 CONNECTIONS = ("memory/*", "pingpong/*", "handshakes/*", "broadcast*")
+LISTENER = ("cython-listener/*",)
+KERNELS = ("masking/*",)
+NO_TLS = {"*/tls": "TCP only, it has no TLS", "json/*": "it has no permessage-deflate",
+          "memory-deflate/*": "it has no permessage-deflate"}  # fmt: skip
+NO_BROADCAST = {"broadcast*": "Beast has no broadcast, and queues of messages are left to its users"}
+
+
+def _kernels(name: str) -> Contender:
+    return Contender(f"kernel-{name}", "", "", name, True, program="bench_kernels", rows=KERNELS,
+                     note=f"the mask kernel of the set {name}, called from C")  # fmt: skip
+
 
 CONTENDERS: Dict[str, Contender] = {
     contender.name: contender
@@ -51,6 +78,8 @@ CONTENDERS: Dict[str, Contender] = {
                   note="picows-core on aiofastnet's transports, which it depends on"),
         Contender("core-native", "core", "picows_like", "picows", True, CORE, use_aiofastnet=False, rows=CONNECTIONS,
                   note="picows-core on the loop's own transports"),
+        Contender("core-cython", "core", "cython_like", "picows", True, CORE, use_aiofastnet=True, rows=LISTENER,
+                  note="picows-core, with a listener in Cython"),
         Contender("dropin-pure", "ours", "websockets_like", "picows.websockets", True, PURE,
                   note="picows-websockets over picows-pure"),
         Contender("dropin-core", "core", "websockets_like", "picows.websockets", True, CORE,
@@ -59,12 +88,21 @@ CONTENDERS: Dict[str, Contender] = {
                   note="upstream, with aiofastnet, its default"),
         Contender("picows-native", "picows", "picows_like", "picows", use_aiofastnet=False, rows=("memory/*",),
                   note="upstream on the loop's own transports"),
+        Contender("picows-cython", "picows", "cython_like", "picows", use_aiofastnet=True, rows=LISTENER,
+                  note="upstream, with a listener in Cython"),
         Contender("picows.websockets", "picows", "websockets_like", "picows.websockets",
                   note="upstream's replacement for websockets"),
         Contender("websockets", "websockets", "websockets_like", "websockets", note="with its C speedups"),
         Contender("websockets-nospeedups", "websockets", "websockets_like", "websockets", speedups=False, rows=MASKED,
                   note="without its C speedups"),
         Contender("aiohttp", "aiohttp", "aiohttp_like", "aiohttp", note="with its C extensions"),
+        Contender("c-epoll", "", "", "", program="c_epoll", lacks=NO_TLS,
+                  note="what the work costs in C, on the codec and kernels of picows-core; no peer, a floor"),
+        Contender("beast", "", "", "", program="beast", lacks={**NO_TLS, **NO_BROADCAST},
+                  note="Boost.Beast, where its headers are"),
+        *map(_kernels, ("generic", "sse2", "avx2", "avx512", "neon")),
+        Contender("memcpy", "", "", "memcpy", program="bench_kernels", rows=KERNELS,
+                  note="of the C library: what copying without masking costs"),
     )
 }  # fmt: skip
 

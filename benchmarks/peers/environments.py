@@ -2,30 +2,37 @@
 
 All are made from one Python, so that a ratio never compares two interpreters. `ours` holds only what our packages
 depend on: picows-pure and picows-websockets run from the source tree through PYTHONPATH. `core` has our packages built
-and installed anew at the start of each run.
+and installed, anew where a source has changed. Contenders with a program of their own have no environment.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+import checkout
+import native
 from contenders import Contender
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = native.ROOT
 BASE = ROOT / "build" / "peers"
-PURE_SRC = ROOT / "packages/picows-pure/src"
-CORE_SRC = ROOT / "packages/picows-core/src"
-DROPIN_SRC = ROOT / "packages/picows-websockets/src"
+HERE = Path(__file__).resolve().parent
+PACKAGES = ROOT / "packages"
+PURE_SRC = PACKAGES / "picows-pure/src"
+CORE_SRC = PACKAGES / "picows-core/src"
+DROPIN_SRC = PACKAGES / "picows-websockets/src"
 
 UVLOOP = "uvloop==0.23.0"
 AIOFASTNET = "aiofastnet==1.2.0"
 SHARED = ("multidict==7.2.1", "python-socks[asyncio]==3.2.1")
 OURS = (*SHARED, AIOFASTNET, "numpy==2.4.6", UVLOOP)
+CYTHON = ("Cython==3.3.1", "setuptools==80.9.0")
 
 REQUIREMENTS: Dict[str, Tuple[str, ...]] = {
     "websockets": ("websockets==17.4", UVLOOP),
@@ -36,9 +43,12 @@ REQUIREMENTS: Dict[str, Tuple[str, ...]] = {
     "chart": ("matplotlib==3.11.2",),
 }
 
+CIMPORT_FROM = {"core": "picows.core", "picows": "picows.picows"}
+"""What a listener in Cython cimports its base class from, by environment."""
+
 
 class Environments:
-    """Interpreters by environment name.
+    """Interpreters by environment name, and the commands that start processes under test.
 
     Args: python: interpreter that makes the environments. given: interpreters to use as they are, with whatever is
     installed in them, by environment name.
@@ -51,6 +61,7 @@ class Environments:
         self._python = python
         self._given = dict(given)
         self._ready: Dict[str, str] = {}
+        self._listeners: Dict[str, Path] = {}
 
     def python_for(self, name: str) -> str:
         """Returns: the interpreter of an environment, which is made if it is missing or outdated."""
@@ -58,53 +69,107 @@ class Environments:
             self._ready[name] = self._given.get(name) or self._make(name)
         return self._ready[name]
 
+    def prepare(self, contender: Contender) -> None:
+        """Makes and compiles whatever a contender needs, so that nothing of it happens between measurements."""
+        self.command_for(contender)
+        self.environ_for(contender)
+
+    def command_for(self, contender: Contender) -> List[str]:
+        """Returns: the command of a process under test, without the words that say what to measure."""
+        if contender.program:
+            return [str(native.build(contender.program))]
+        return [self.python_for(contender.environment), str(HERE / "under_test.py")]
+
     def environ_for(self, contender: Contender) -> Dict[str, str]:
         """Returns: the environment variables of a process under test."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("PICOWS_", "PYTHON"))}
         environ.update(contender.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="0")
+        paths: List[Path] = []
         if contender.environment == "ours" and "ours" not in self._given:
-            environ["PYTHONPATH"] = os.pathsep.join(map(str, (PURE_SRC, DROPIN_SRC)))
+            paths += PURE_SRC, DROPIN_SRC
+        if contender.driver == "cython_like":
+            paths.append(self._listener_for(contender.environment))
+        if paths:
+            environ["PYTHONPATH"] = os.pathsep.join(map(str, paths))
         return environ
 
     def missing(self, contender: Contender) -> Optional[str]:
-        """Returns: why a contender of ours cannot run yet, None if it can."""
+        """Returns: why a contender cannot run here or not yet, None if it can."""
+        if contender.program:
+            return _missing_program(contender)
         if not contender.ours or contender.environment in self._given:
             return None
         needed = [PURE_SRC / "picows/__init__.py"]
         if contender.environment == "core":
             needed.append(CORE_SRC / "picows/core/__init__.py")
+        if contender.driver == "cython_like":
+            needed.append(CORE_SRC / "picows/core/__init__.pxd")
         if contender.driver == "websockets_like":
             needed.append(DROPIN_SRC / "picows/websockets/__init__.py")
         absent = [str(path.relative_to(ROOT)) for path in needed if not path.exists()]
         return f"{', '.join(absent)} is not there" if absent else None
 
     def _make(self, name: str) -> str:
-        home = BASE / name
-        python, stamp = home / "bin" / "python", home / "requirements.txt"
-        wanted = "\n".join((f"# {self._python} {_version_of(self._python)}", *REQUIREMENTS[name], ""))
-        if not stamp.exists() or stamp.read_text() != wanted:
-            print(f"making {home.relative_to(ROOT)}: {', '.join(REQUIREMENTS[name])}", file=sys.stderr, flush=True)
-            shutil.rmtree(home, ignore_errors=True)
-            _run([self._python, "-m", "venv", str(home)])
-            _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *REQUIREMENTS[name]])
-            stamp.write_text(wanted)
+        python = _virtual_environment(name, self._python, REQUIREMENTS[name])
         if name == "core":
-            self._install_ours(str(python))
-        return str(python)
+            checkout.install(python, PACKAGES, BASE / "checkout", run)
+        return python
 
-    def _install_ours(self, python: str) -> None:
-        print("building and installing our packages from the source tree", file=sys.stderr, flush=True)
-        sources = [source.parent for source in (PURE_SRC, CORE_SRC, DROPIN_SRC)]
-        packages = [str(source) for source in sources if (source / "pyproject.toml").exists()]
-        options = ["-q", "--disable-pip-version-check", "--no-deps", "--force-reinstall"]
-        _run([python, "-m", "pip", "install", *options, *packages])
+    def _listener_for(self, name: str) -> Path:
+        """Returns: the folder with the listener in Cython for an environment, compiled against its .pxd files."""
+        if name not in self._listeners:
+            self._listeners[name] = _compile_listener(self.python_for(name), name)
+        return self._listeners[name]
+
+
+def _missing_program(contender: Contender) -> Optional[str]:
+    try:
+        native.build(contender.program)
+        if contender.program == "bench_kernels" and contender.module not in native.sets_that_run():
+            return "this processor does not run it"
+    except native.Unavailable as error:
+        return str(error)
+    return None
+
+
+def _virtual_environment(name: str, maker: str, requirements: Sequence[str]) -> str:
+    """Makes an environment, or makes it anew if it is outdated. Returns: its interpreter."""
+    home = BASE / name
+    python, stamp = home / "bin" / "python", home / "requirements.txt"
+    wanted = "\n".join((f"# {maker} {_version_of(maker)}", *requirements, ""))
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print(f"making {home.relative_to(ROOT)}: {', '.join(requirements)}", file=sys.stderr, flush=True)
+        shutil.rmtree(home, ignore_errors=True)
+        run([maker, "-m", "venv", str(home)])
+        run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *requirements])
+        stamp.write_text(wanted)
+    return str(python)
+
+
+def _compile_listener(python: str, name: str) -> Path:
+    asked = "import json, picows; print(json.dumps(list(picows.__path__)))"
+    folders = [Path(path) for path in json.loads(run([python, "-c", asked]))]
+    source = HERE / "drivers/listener"
+    inputs = [*source.glob("*.py*"), *(path for folder in folders for path in sorted(folder.rglob("*.pxd")))]
+    wanted = hashlib.sha256(f"{CYTHON} {_version_of(python)}".encode() + b"".join(map(Path.read_bytes, inputs)))
+    home = BASE / "listeners" / name
+    stamp = home / "stamp"
+    if not stamp.exists() or stamp.read_text() != wanted.hexdigest():
+        print(f"compiling the listener in Cython for {name}", file=sys.stderr, flush=True)
+        shutil.rmtree(home, ignore_errors=True)
+        cython = _virtual_environment(f"cython-{_version_of(python)}", python, CYTHON)
+        include = [str(folder.parent) for folder in folders]
+        run([cython, str(source / "build.py"), CIMPORT_FROM[name], str(home), *include])
+        stamp.write_text(wanted.hexdigest())
+    return home
 
 
 def _version_of(python: str) -> str:
-    return _run([python, "-c", "import platform; print(platform.python_version())"]).strip()
+    return run([python, "-c", "import platform; print(platform.python_version())"]).strip()
 
 
-def _run(command: List[str]) -> str:
+def run(command: List[str]) -> str:
+    """Returns: what a command printed. Raises: RuntimeError with all of its output if it failed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
@@ -117,5 +182,5 @@ def certificate() -> Tuple[Path, Path]:
     cert, key = BASE / "cert.pem", BASE / "key.pem"
     kind = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost"
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    _run(["openssl", *kind.split(), "-addext", names, "-keyout", str(key), "-out", str(cert)])
+    run(["openssl", *kind.split(), "-addext", names, "-keyout", str(key), "-out", str(cert)])
     return cert, key

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from contenders import Contender
 from environments import Environments
@@ -29,10 +29,9 @@ class Failed(RuntimeError):
 class Child:
     """A subprocess that answers in lines of JSON."""
 
-    def __init__(self, python: str, script: str, spec: Spec, environ: Optional[Mapping[str, str]]) -> None:
-        self._name = f"{script} ({spec.module or spec.load})"
+    def __init__(self, name: str, command: Sequence[str], environ: Optional[Mapping[str, str]]) -> None:
+        self._name = name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - end() closes it
-        command = [python, str(HERE / script), spec.to_json()]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environ
         )
@@ -88,10 +87,10 @@ class Bench:
 
     def _play(self, stack: contextlib.ExitStack, spec: Spec, contender: Contender) -> Dict[str, Any]:
         """Starts the end that listens, then the other, and merges what they say."""
-        if spec.role == "echo":
+        if spec.role in ("echo", "kernel"):
             return stack.enter_context(self._tested(spec, contender)).answer()
         if spec.role == "receive":
-            load = stack.enter_context(running(Child(sys.executable, "load.py", spec, None)))
+            load = stack.enter_context(running(generator(spec)))
             at = load.answer()
             tested = stack.enter_context(self._tested(spec.but(port=at["port"], pid=at["pid"]), contender))
             raw = tested.answer()
@@ -101,12 +100,18 @@ class Bench:
         spec = spec.but(port=at["port"], pid=at["pid"])
         if spec.role == "client":
             return stack.enter_context(self._tested(spec, contender)).answer()
-        load = stack.enter_context(running(Child(sys.executable, "load.py", spec, None)))
+        load = stack.enter_context(running(generator(spec)))
         return {**load.answer(), "facts": at["facts"]}
 
     def _tested(self, spec: Spec, contender: Contender) -> contextlib.AbstractContextManager[Child]:
-        python = self._environments.python_for(contender.environment)
-        return running(Child(python, "under_test.py", spec, self._environments.environ_for(contender)))
+        command = self._environments.command_for(contender)
+        words = spec.to_words() if contender.program else [spec.to_json()]
+        return running(Child(contender.name, [*command, *words], self._environments.environ_for(contender)))
+
+
+def generator(spec: Spec) -> Child:
+    """Returns: the other end."""
+    return Child(f"the load generator {spec.load}", [sys.executable, str(HERE / "load.py"), spec.to_json()], None)
 
 
 @contextlib.contextmanager

@@ -28,19 +28,29 @@ class Ratio:
     median: float
     low: float
     high: float
-    issue: Optional[int] = None
-    at_most: Optional[float] = None
+    own: float
+    """Median of our figure itself, in the metric's unit."""
+    target: Optional[targets.Target] = None
 
     @property
     def reached(self) -> Optional[bool]:
         """Whether the target is met; None where there is none."""
-        return None if self.at_most is None else self.median <= self.at_most
+        if self.target is None:
+            return None
+        below = self.target.or_below is not None and self.own <= self.target.or_below
+        return below or self.median <= self.target.at_most
 
     def verdict(self) -> str:
         """Returns: the target and whether it was reached, or nothing."""
-        if self.at_most is None:
+        if self.target is None:
             return ""
-        return f"<= {self.at_most:.3g} (issue {self.issue}) {'reached' if self.reached else 'MISSED'}"
+        or_below = f" or {self.metric} <= {self.target.or_below:.4g}" if self.target.or_below else ""
+        outcome = "reached" if self.reached else "MISSED"
+        return f"<= {self.target.at_most:.3g}{or_below} (issue {self.target.issue}) {outcome}"
+
+    def to_json(self) -> Dict[str, Any]:
+        """Returns: all of it as plain data."""
+        return {**dataclasses.asdict(self), "reached": self.reached}
 
 
 @dataclasses.dataclass
@@ -50,6 +60,8 @@ class Result:
     cell: Cell
     samples: Samples
     failures: Dict[str, str]
+    lacking: Dict[str, str] = dataclasses.field(default_factory=dict)
+    """Why contenders of this cell have nothing to measure in it."""
 
     def values(self, name: str, metric: str) -> List[float]:
         """Returns: the figures of one contender, failed rounds left out."""
@@ -59,7 +71,7 @@ class Result:
         """Yields: the ratio of each of ours to each peer, then of ours to absolute limits."""
         for metric in self.cell.row.metrics:
             for mine in ours:
-                for peer in peers:
+                for peer in dict.fromkeys((*peers, *targets.compared_with(self.cell.key, mine, metric))):
                     pairs = zip(self.samples.get(mine, ()), self.samples.get(peer, ()))
                     found = [a[metric] / b[metric] for a, b in pairs if a and b and b.get(metric)]
                     if found and mine != peer:
@@ -71,9 +83,8 @@ class Result:
                 yield self._ratio(target.metric, target.ours, "", values, target)
 
     def _ratio(self, metric: str, ours: str, peer: str, found: List[float], target: Optional[targets.Target]) -> Ratio:
-        issue, at_most = (target.issue, target.at_most) if target else (None, None)
-        middle = statistics.median(found)
-        return Ratio(self.cell.key, metric, ours, peer, middle, min(found), max(found), issue, at_most)
+        own, middle = statistics.median(self.values(ours, metric)), statistics.median(found)
+        return Ratio(self.cell.key, metric, ours, peer, middle, min(found), max(found), own, target)
 
     def lines(self) -> Iterator[str]:
         """Yields: the cell's heading and one line per contender and metric."""
@@ -81,7 +92,7 @@ class Result:
         yield f"{self.cell.key}: {row.title}; per {row.operation}"
         for name in self.samples:
             shown = []
-            for metric, unit in row.metrics.items():
+            for metric, unit in {**row.metrics, **row.also}.items():
                 values = self.values(name, metric)
                 if values:
                     middle = statistics.median(values)
@@ -90,6 +101,8 @@ class Result:
                 yield f"    {name:<22}" + "  ".join(shown) + self._saturation(name)
         for name, reason in self.failures.items():
             yield f"    {name:<22}FAILED: {reason}"
+        for name, reason in self.lacking.items():
+            yield f"    {name:<22}left out: {reason}"
 
     def _saturation(self, name: str) -> str:
         """Returns: a remark where the load generator, not the library, set the pace of a row about wall time."""
@@ -104,7 +117,8 @@ class Result:
         spec = dataclasses.asdict(self.cell.spec)
         row = self.cell.row
         about = {"key": self.cell.key, "title": row.title, "operation": row.operation, "metrics": row.metrics}
-        return {**about, "spec": spec, "samples": self.samples, "failures": self.failures}
+        shown = {"also": row.also, "lacking": self.lacking}
+        return {**about, **shown, "spec": spec, "samples": self.samples, "failures": self.failures}
 
 
 def table(ratios: Sequence[Ratio]) -> Iterator[str]:
@@ -130,7 +144,7 @@ def settings(facts: Dict[str, Dict[str, Any]], notes: Dict[str, str]) -> Iterato
 
 def summary(ratios: Sequence[Ratio]) -> str:
     """Returns: one sentence about the targets."""
-    held = [ratio for ratio in ratios if ratio.at_most is not None]
+    held = [ratio for ratio in ratios if ratio.target is not None]
     if not held:
         return "no target applies to what was measured"
     return f"{sum(bool(ratio.reached) for ratio in held)} of {len(held)} targets reached"

@@ -1,4 +1,7 @@
-"""The rows of the table: workloads, and how each unfolds into cells (size x loop x transport)."""
+"""The rows of the table: workloads, and how each unfolds into cells (size x loop x transport).
+
+A new workload is an entry here, a generator in `loads/` or a method of the drivers if it needs one, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from spec import Spec
 
 KIB, MIB = 1024, 1024 * 1024
 CPU: Dict[str, str] = {"cpu_us": "us"}
+MEMORY: Dict[str, str] = {"kib": "KiB", "kib_after_big": "KiB after 10 MiB"}
+RESIDENT: Dict[str, str] = {"left_kib": "KiB in all left by the 10 MiB", "rss_mib": "MiB resident in all"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,12 @@ class Row:
     transports: Tuple[str, ...] = ("tcp",)
     metrics: Dict[str, str] = dataclasses.field(default_factory=lambda: CPU)
     """Unit per metric; the first is the one of the row, and less is better for all."""
+    also: Dict[str, str] = dataclasses.field(default_factory=dict)
+    """Unit per figure that is shown beside the metrics and not compared."""
+    only: Tuple[str, ...] = ("*",)
+    """Names or globs of the contenders that have a part in this row."""
+    on_loop: bool = True
+    """Whether the row has an event loop and a transport; what has none is measured once, and its key is row/size."""
     two_cpus: bool = True
     """Whether the ends are pinned to different CPUs; ping-pong ends share one."""
 
@@ -52,6 +63,8 @@ ROWS: Dict[str, Row] = {
         _row("echo2", "echo, client and server in two processes, both counted", "round trip", "client",
              two_cpus=False),
         _row("flood", "client receives a flood, takes each payload as bytes", "frame", "receive", "flood"),
+        _row("cython-listener", "client receives a flood, with a listener in Python or in Cython", "frame", "receive",
+             "flood", only=("core", "core-cython", "picows", "picows-cython", "c-epoll")),
         _row("slow", "client busy for 400 us (not counted) with each message of a flood", "message", "receive",
              "flood", sizes=(64 * KIB,), consume_us=400.0, metrics={"cpu_us": "us", "peak_kib": "KiB peak"}),
         _row("inflight", "server, 1 connection, 64 frames in flight", "frame", "server", "inflight", in_flight=64),
@@ -64,12 +77,16 @@ ROWS: Dict[str, Row] = {
              "broadcast", server="broadcast", connections=500, repeat=200),
         _row("memory", "server, 4,000 connections idle after one echo; then one echo of 10 MiB", "connection",
              "server", "idle", connections=4000, big=10 * MIB,
-             metrics={"kib": "KiB", "kib_after_big": "KiB after 10 MiB"}),
+             metrics=MEMORY, also=RESIDENT),
+        _row("masking", "copy and mask, buffers in the cache where they fit; then in place", "payload", "kernel",
+             sizes=(64, 4 * KIB, MIB), on_loop=False, only=("kernel-*", "memcpy"),
+             metrics={"ns": "ns", "in_place_ns": "ns in place"}, also={"gb_per_s": "GB/s",
+             "in_place_gb_per_s": "GB/s in place"}),
         _row("json", "echo of JSON text with permessage-deflate (defaults)", "round trip", "echo", sizes=(KIB,),
              text=True, deflate=True, two_cpus=False),
         _row("memory-deflate", "as memory, with permessage-deflate (defaults)", "connection", "server", "idle",
              connections=4000, big=10 * MIB, deflate=True,
-             metrics={"kib": "KiB", "kib_after_big": "KiB after 10 MiB"}),
+             metrics=MEMORY, also=RESIDENT),
     )
 }  # fmt: skip
 
@@ -82,10 +99,13 @@ def cells(
     """Unfolds rows into cells.
 
     Args: sizes: payload sizes in bytes to keep in rows that have several; empty keeps all.
-    Yields: cells whose key is `row/size/loop/transport`.
+    Yields: cells whose key is `row/size/loop/transport`, or `row/size`.
     """
     for name in names:
         row = ROWS[name]
+        if not row.on_loop:
+            yield from (Cell(f"{name}/{size}", row, row.spec.but(size=size)) for size in row.sizes)
+            continue
         kept = [size for size in row.sizes if not sizes or len(row.sizes) == 1 or size in sizes]
         for size in kept:
             for loop in loops:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import contenders
 import machine
@@ -27,7 +27,7 @@ from rows import QUICK_ECHO_SIZES, ROWS, Cell, cells
 VARYING = ("loop", "transport", "negotiated", "compression", "compress", "numpy")
 """Facts that depend on the cell."""
 
-DEFAULT_PEERS = ("picows", "picows-native", "picows.websockets", "websockets", "websockets-nospeedups", "aiohttp")
+DEFAULT_PEERS = contenders.PEERS
 
 
 def arguments(argv: Optional[List[str]] = None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def arguments(argv: Optional[List[str]] = None) -> argparse.Namespace:
         metavar="ENV=PYTHON",
         help="take this interpreter, as it is, for an environment (ours, core, picows, ...)",
     )
-    parser.add_argument("--python", default=sys.executable, help="interpreter that the environments are made from")
+    parser.add_argument("--python", default=base_python(), help="interpreter that the environments are made from")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--chart", type=Path, help="draw a chart (.svg or .png; makes an environment with matplotlib)")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed or a row failed")
@@ -87,6 +87,11 @@ def normalise(options: argparse.Namespace) -> None:
     options.peers = [each for each in contenders.choose(options.against, DEFAULT_PEERS) if each.name not in names]
 
 
+def base_python() -> str:
+    """Returns: the interpreter under the virtual environment that this runs in: where it runs makes no difference."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
 class Run:
     """All cells of one call, and what came out of them."""
 
@@ -95,31 +100,52 @@ class Run:
         self.environments = Environments(options.python, options.use)
         self.cpus = sorted(os.sched_getaffinity(0))
         self.machine = machine.describe(self.cpus)
-        self.subjects = [each for each in options.subjects if self._is_there(each)]
+        self.cells = list(cells(options.rows, options.loops, options.transports, options.sizes))
+        self.absent: List[str] = []
+        self.subjects = self._those_there(options.subjects)
+        self.peers = self._those_there(options.peers)
         self.results: List[report.Result] = []
         self.facts: Dict[str, Dict[str, Any]] = {}
 
-    def _is_there(self, contender: contenders.Contender) -> bool:
-        reason = self.environments.missing(contender)
-        if reason:
-            print(f"{contender.name} is left out: {reason}", file=sys.stderr)
-        return reason is None
+    def _those_there(self, asked: Sequence[contenders.Contender]) -> List[contenders.Contender]:
+        """Returns: those that have a part in this run and exist, the others named on stderr."""
+        there = []
+        for each in asked:
+            if any(each.takes_part(cell) for cell in self.cells):
+                reason = self.environments.missing(each)
+                if reason is None:
+                    there.append(each)
+                else:
+                    print(f"{each.name} is left out: {reason}", file=sys.stderr)
+                    self.absent.append(each.name)
+        return there
 
     def prepare(self) -> Bench:
         """Makes every environment first, so that nothing is installed between measurements."""
-        for each in (*self.subjects, *self.options.peers):
-            self.environments.python_for(each.environment)
+        self.subjects = [each for each in self.subjects if self._is_ready(each)]
+        self.peers = [each for each in self.peers if self._is_ready(each)]
         return Bench(self.environments, self.cpus, certificate())
+
+    def _is_ready(self, contender: contenders.Contender) -> bool:
+        try:
+            self.environments.prepare(contender)
+        except RuntimeError as error:
+            print(f"{contender.name} is left out: {error}", file=sys.stderr)
+            self.absent.append(contender.name)
+            return False
+        return True
 
     def measure(self, bench: Bench) -> None:
         """Measures cell by cell, printing each as it is done."""
         options = self.options
-        for cell in cells(options.rows, options.loops, options.transports, options.sizes):
-            entered = [each for each in self.subjects if each.takes_part(cell.key, cell.spec.deflate)]
+        for cell in self.cells:
+            entered = [each for each in self.subjects if each.takes_part(cell)]
             if not entered:
                 continue
-            entered += [each for each in options.peers if each.takes_part(cell.key, cell.spec.deflate)]
-            result = report.Result(cell, {each.name: [] for each in entered}, {})
+            entered += [each for each in self.peers if each.takes_part(cell)]
+            lacking = {each.name: why for each in entered if (why := each.lack(cell))}
+            entered = [each for each in entered if each.name not in lacking]
+            result = report.Result(cell, {each.name: [] for each in entered}, {}, lacking)
             self.results.append(result)
             for _ in range(options.rounds):
                 for each in entered:
@@ -151,7 +177,7 @@ class Run:
 
     def ratios(self) -> List[report.Ratio]:
         """Returns: all ratios, in the order of the cells."""
-        ours, peers = [each.name for each in self.subjects], [each.name for each in self.options.peers]
+        ours, peers = [each.name for each in self.subjects], [each.name for each in self.peers]
         return [ratio for result in self.results for ratio in result.ratios(ours, peers)]
 
     def to_json(self, seconds: float) -> Dict[str, Any]:
@@ -162,13 +188,14 @@ class Run:
             "command": sys.argv[1:],
             "settings": {"rounds": self.options.rounds, "seconds": self.options.seconds, "took_s": round(seconds)},
             "contenders": self.facts,
+            "kinds": {each.name: each.kind for each in (*self.subjects, *self.peers)},
             "cells": [result.to_json() for result in self.results],
-            "ratios": [{**vars(ratio), "reached": ratio.reached} for ratio in self.ratios()],
+            "ratios": [ratio.to_json() for ratio in self.ratios()],
         }
 
     def report(self) -> None:
         """Prints who was measured, where, and the ratios."""
-        notes = {each.name: each.note for each in (*self.subjects, *self.options.peers)}
+        notes = {each.name: each.note for each in (*self.subjects, *self.peers)}
         about = self.machine
         print(f"\n{about['cpu']}, CPUs {about['cpus']}, Linux {about['kernel']}, revision {about['revision']}")
         for doubt in machine.doubts(about):
@@ -206,10 +233,8 @@ def main() -> int:
     if options.chart:
         draw(run, data, options.chart)
     missed = any(ratio.reached is False for ratio in run.ratios())
-    # One that was asked for and is not there has not passed either.
-    failed = any(result.failures for result in run.results) or bool(
-        options.impl and len(run.subjects) < len(options.subjects)
-    )
+    # One of ours that was asked for by its full name and is not there has not passed either.
+    failed = any(result.failures for result in run.results) or bool({*run.absent} & {*options.impl.split(",")})
     return 1 if options.check and (missed or failed) else 0
 
 

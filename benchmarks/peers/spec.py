@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 MESSAGE_LIMIT = 16 * 1024 * 1024
 """Largest message that every library is told to accept, in bytes (the memory row sends 10 MiB)."""
@@ -24,7 +24,7 @@ class Spec:
     row: str
     """Name of the workload: echo, flood, ..."""
     role: str = "echo"
-    """What the process under test does: echo (both ends), client, server, receive."""
+    """What the process under test does: echo (both ends), client, server, receive, kernel."""
     load: str = ""
     """Load generator at the other end, or nothing."""
     server: str = "echo"
@@ -64,6 +64,11 @@ class Spec:
         """Args: line: what `to_json` returned. Returns: the record."""
         fields: Dict[str, Any] = json.loads(line)
         return cls(**fields)
+
+    def to_words(self) -> List[str]:
+        """Returns: the record as `name=value` words, for programs that would need a parser for JSON."""
+        fields = dataclasses.asdict(self).items()
+        return [f"{name}={int(value) if isinstance(value, bool) else value}" for name, value in fields]
 
     def but(self, **changes: Any) -> Spec:
         """Returns: a copy with these fields changed."""

@@ -23,7 +23,10 @@ WARM = 50
 
 
 def run(spec: Spec) -> Dict[str, float]:
-    """Returns: kib and kib_after_big: private KiB per connection, before and after the large message."""
+    """Returns: kib and kib_after_big: private KiB per connection, before and after the large message.
+
+    And for the whole server: left_kib: what the large message left behind; rss_mib: resident memory at the end.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     message = os.urandom(spec.size // 2) * 2
@@ -46,6 +49,8 @@ def run(spec: Spec) -> Dict[str, float]:
         "wall_s": time.perf_counter() - start,
         "kib": (after["private"] - before["private"]) / spec.connections,
         "kib_after_big": (later["private"] - before["private"]) / spec.connections,
+        "left_kib": later["private"] - after["private"],
+        "rss_mib": later["rss"] / 1024,
         "pss_kib": (after["pss"] - before["pss"]) / spec.connections,
     }
 
