@@ -24,6 +24,10 @@ cdef class ReadBuffer:
     def __len__(self):
         return self.stop - self.start
 
+    def __getitem__(self, key):
+        # asyncio's TLS reads into `buffer[offset:]`.
+        return memoryview(self)[key]
+
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.data + self.start, self.stop - self.start, 0, flags)
 
