@@ -1,0 +1,488 @@
+"""Messages instead of frames: a listener that puts fragments together, queues them, and is read and written with
+`await`.
+
+Frames arrive in the loop's callback and are queued as fragments; `recv` takes one message, `recv_streaming` its
+fragments. A payload is copied once, out of the read buffer; a text in one frame, which the parser has validated, is
+decoded there and then. Above `max_queue` frames the connection stops reading and the peer feels TCP's backpressure. A
+peer that sends its message in crumbs cannot fill memory with our bookkeeping: beyond a few fragments they are joined
+as they arrive.
+
+The parser is strict here and checks UTF-8 and sizes on the wire; compressed messages are inflated and checked here,
+never beyond `max_message_size`. CLOSE is answered.
+"""
+
+import asyncio
+import codecs
+import logging
+from collections.abc import AsyncIterable
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t
+
+from .enums cimport WSMsgType
+from .fragments cimport FragmentSender, new_fragment, opcode_of
+from .strict cimport MessageState
+from .transport cimport as_bytes
+
+from picows.abc import FrameRules
+from picows.closing import truncated_reason
+from picows.enums import WSCloseCode
+from picows.errors import WSConnectionClosed, WSMessageTooBigError, WSProtocolError
+from picows.options import check_size
+
+
+cdef enum:
+    FIN = 0x80
+    RSV1 = 0x40
+    CONTROL = 0x08
+    WHOLE_TEXT = 0x81
+    WHOLE_BINARY = 0x82
+    # So many fragments of one message may wait before further ones are joined to the last.
+    SEPARATE_FRAGMENTS = 64
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")
+_get_running_loop = asyncio.get_running_loop
+_CLEAN_CODES = (WSCloseCode.OK, WSCloseCode.GOING_AWAY, WSCloseCode.NO_INFO)
+
+
+cdef class WSMessageListener(WSListener):
+    """A connection of whole messages. Use it as the listener factory, or derive from it.
+
+    Args:
+        request: what a listener factory is called with; not used.
+        response: as request.
+        max_message_size: limit of a message in bytes, also after inflating; more is 1009. None is no limit.
+        max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit:
+            memory is bounded by what the fragments carry, however many they are.
+        max_queue: frames that may wait to be received before reading pauses, or (high, low): reading goes on at low.
+            None never pauses.
+        codec: permessage-deflate as it was negotiated (see `picows.deflate`), or None.
+    """
+
+    def __init__(
+        self,
+        request=None,
+        response=None,
+        *,
+        max_message_size=10 * 1024 * 1024,
+        max_fragments=None,
+        max_queue=16,
+        codec=None,
+    ):
+        self._high, self._low = _watermarks(max_queue)
+        if max_message_size is not None:
+            check_size("max_message_size", max_message_size)
+        if max_fragments is not None:
+            check_size("max_fragments", max_fragments)
+        self._max_size = max_message_size
+        self._max_fragments = max_fragments
+        self._codec = codec
+        self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
+
+    # --- receiving ---
+
+    async def recv(self, decode=None):
+        """Receive a message. Cancelling it loses nothing.
+
+        Args:
+            decode: True returns str, False bytes; None str for text and bytes for binary messages.
+
+        Raises:
+            WSConnectionClosed: the connection has ended and every message was received.
+            RuntimeError: another `recv` is waiting.
+        """
+        self._begin_receiving()
+        while not self._has_message():
+            try:
+                await self._new_reader()
+            finally:
+                self._reader = None
+        return self._take_fragment().as_message(decode)
+
+    async def recv_streaming(self, decode=None):
+        """Receive a message as an iterator over its fragments; arguments and errors as for `recv`.
+
+        Cancelling it before its first fragment loses nothing. Leaving it later, by `break` or by cancelling, drops the
+        rest of this message when the next one is asked for, also where that rest arrives only then.
+
+        Raises:
+            RuntimeError: also where the iterator goes on after somebody else asked for the next message.
+        """
+        cdef Fragment fragment
+        cdef bint has_begun = False, is_last = False
+        self._begin_receiving()
+        asked = self._asked
+        decoder = None
+        while not is_last:
+            if not has_begun:
+                self._drop_rest_of_message()
+            if self._head is None:
+                try:
+                    await self._new_reader()
+                finally:
+                    self._reader = None
+                continue
+            fragment = self._take_fragment()
+            has_begun, is_last = True, fragment.is_last
+            if decode is None:
+                decode = fragment.is_text
+            if decode:
+                decoder = decoder or _new_decoder()
+                yield decoder.decode(fragment.as_bytes(), is_last)
+            else:
+                yield fragment.as_bytes()
+            if not is_last and self._asked != asked:
+                raise RuntimeError("the rest of this message was dropped because the next one was asked for")
+
+    def __aiter__(self):
+        return self._iterate()
+
+    async def _iterate(self):
+        """Messages until the connection is closed properly; WSConnectionClosed if it ends otherwise."""
+        try:
+            while True:
+                yield await self.recv()
+        except WSConnectionClosed as exc:
+            if exc.code not in _CLEAN_CODES:
+                raise
+
+    cdef int _begin_receiving(self) except -1:
+        if self._reader is not None:
+            raise RuntimeError("another recv is waiting for a message on this connection")
+        self._asked += 1
+        return 0
+
+    cdef bint _has_message(self) except -1:
+        """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
+        cdef Fragment head, follower
+        self._drop_rest_of_message()
+        head = self._head
+        if head is None or head.is_last:
+            return head is not None
+        while head.follower is not None and not head.is_last:
+            follower = head.follower
+            head.join(follower)
+            head.follower, follower.follower = follower.follower, None
+            self._length -= 1
+        if head.follower is None:
+            self._tail = head
+        if head.is_last:
+            return True
+        self._queued_frames -= head.frames
+        head.frames = 0
+        self._resume_reading()
+        return False
+
+    cdef Fragment _take_fragment(self):
+        cdef Fragment fragment = self._head
+        self._head = fragment.follower
+        fragment.follower = None
+        if self._head is None:
+            self._tail = None
+        self._length -= 1
+        self._queued_frames -= fragment.frames
+        if self._is_reading_paused:
+            self._resume_reading()
+        return fragment
+
+    cdef int _drop_rest_of_message(self) except -1:
+        """What the queue begins with belongs to a message whose beginning was taken by `recv_streaming` alone."""
+        while self._head is not None and not self._head.is_first:
+            self._take_fragment()
+        return 0
+
+    cdef object _new_reader(self):
+        """What to wait for where no fragment is there; whoever has waited removes it."""
+        if self._is_lost:
+            raise self._closed_error()
+        self._reader = _get_running_loop().create_future()
+        return self._reader
+
+    cdef object _closed_error(self):
+        cdef WSTransport transport = self._get_transport()
+        received = None if transport.close_handshake is None else transport.close_handshake.recv
+        if received is None:
+            error = WSConnectionClosed(WSCloseCode.ABNORMAL_CLOSURE, "")
+        else:
+            error = WSConnectionClosed(received.code, received.reason or "")
+        error.__cause__ = transport._failure
+        return error
+
+    cdef WSTransport _get_transport(self):
+        if self.transport is None:
+            raise AttributeError(f"a {type(self).__name__} has no transport before on_ws_connected")
+        return self.transport
+
+    # --- frames from the engine ---
+
+    cpdef on_ws_connected(self, WSTransport transport):
+        """The connection can be used."""
+        self.transport = transport
+
+    cpdef on_ws_frame(self, WSTransport transport, WSFrame frame):
+        """Queue data, answer CLOSE."""
+        if frame is None:
+            raise TypeError("a frame must be a WSFrame, got None")
+        if frame._first & CONTROL:
+            if frame.msg_type == WSMsgType.CLOSE:
+                self._on_close(frame)
+            return
+        if self._is_closing and self._queued_frames >= self._high:
+            self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
+        if self._is_deaf:
+            return
+        if frame._first == WHOLE_BINARY and not self._in_message:
+            self._enqueue(new_fragment(_payload(frame), False, True, True))
+        elif frame._first == WHOLE_TEXT and not self._in_message:
+            text = PyUnicode_DecodeUTF8(frame.payload_ptr, frame.payload_size, NULL)
+            self._enqueue(new_fragment(text, True, True, True))
+        else:
+            self._on_fragment(frame)
+
+    cpdef on_ws_disconnected(self, WSTransport transport):
+        """Wake everybody who waits."""
+        self._is_lost = True
+        self._codec = None
+        if self._end is not None and not self._end.done():
+            self._end.set_result(None)
+        self._wake_reader()
+        self.resume_writing()
+
+    cdef int _fail(self, object exc) except -1:
+        """The peer broke a rule of messages (RFC 6455 7.1.7): what the protocol does where it broke one of frames."""
+        cdef WSTransport transport = self._get_transport()
+        transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
+        if transport._failure is None:
+            exc.__context__ = None  # like its own, its traceback would keep the connection alive
+            transport._failure = exc.with_traceback(None)
+        transport._farewell(exc.code, truncated_reason(str(exc)))
+        return 0
+
+    cdef int _on_fragment(self, WSFrame frame) except -1:
+        """A frame that is not a whole message, or is compressed."""
+        cdef bint is_first, is_last = frame.fin
+        cdef object data
+        try:
+            if frame.msg_type != WSMsgType.CONTINUATION:
+                self._begin_message(frame)
+            self._count_fragment()
+            is_first = not self._in_message
+            self._in_message = not is_last
+            data = self._inflate(frame, is_last) if self._is_compressed else _payload(frame)
+            self._enqueue(new_fragment(data, self._is_text, is_first, is_last))
+        except WSProtocolError as exc:
+            self._fail(exc)
+        return 0
+
+    cdef int _begin_message(self, WSFrame frame) except -1:
+        self._is_text = frame.msg_type == WSMsgType.TEXT
+        self._is_compressed = frame.rsv1
+        self._size = self._arrived_fragments = 0
+        return 0
+
+    cdef int _count_fragment(self) except -1:
+        self._arrived_fragments += 1
+        if self._max_fragments is not None and self._arrived_fragments > self._max_fragments:
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} fragments")
+        return 0
+
+    cdef bytes _inflate(self, WSFrame frame, bint is_last):
+        """One frame of a compressed message, inflated and, if it is text, checked."""
+        cdef bytes data
+        budget = None if self._max_size is None else self._max_size - self._size
+        try:
+            # Without a codec the parser refuses RSV1.
+            data = self._codec.decompress(_payload(frame), is_last, budget)
+        except WSMessageTooBigError as exc:
+            limit = self._max_size or 0
+            raise WSMessageTooBigError(
+                f"message inflates to more than {limit} bytes", self._size + exc.size, limit
+            ) from None
+        self._size += len(data)
+        if self._is_text:
+            if self._validator is None:
+                self._validator = MessageState(self._frame_rules)
+            (<MessageState>self._validator).validate(
+                <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), is_last
+            )
+        return data
+
+    cdef int _enqueue(self, Fragment fragment) except -1:
+        cdef Fragment tail = self._tail
+        if tail is None:
+            self._head = self._tail = fragment
+            self._length = 1
+        elif self._length >= SEPARATE_FRAGMENTS and not fragment.is_first and not tail.is_last:
+            tail.join(fragment)
+        else:
+            tail.follower = self._tail = fragment
+            self._length += 1
+        self._queued_frames += 1
+        if self._reader is not None:
+            self._wake_reader()
+        if self._queued_frames > self._high and not self._is_closing and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self._get_transport().underlying_transport.pause_reading()
+        return 0
+
+    cdef int _wake_reader(self) except -1:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+        return 0
+
+    cdef int _resume_reading(self) except -1:
+        if self._is_reading_paused and self._queued_frames <= self._low:
+            self._is_reading_paused = False
+            if not self._get_transport().is_disconnected:
+                self.transport.underlying_transport.resume_reading()
+        return 0
+
+    cdef int _on_close(self, WSFrame frame) except -1:
+        """Answer; the server then hangs up, the client waits for it (RFC 6455 7.1.1)."""
+        cdef WSTransport transport = self._get_transport()
+        if not transport.is_close_frame_sent:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+        if not transport.is_client_side:
+            transport.disconnect()
+        return 0
+
+    # --- sending ---
+
+    async def send(self, message, text=None):
+        """Send a message; returns when the write buffer has room for more.
+
+        Args:
+            message: str is sent as text, anything else as binary.
+            text: True sends bytes (which must be UTF-8) as text, False a str as binary.
+
+        Raises:
+            WSConnectionClosed: the connection is closing or closed and the message was not sent; or it was lost while
+                the message waited to be sent, and nobody knows how much of it the peer has received.
+            TypeError, BufferError: as `WSTransport.send`, but None is no message.
+        """
+        if self._stream_lock is not None and self._stream_lock.locked():
+            async with self._stream_lock:
+                self._send_frame(message, opcode_of(message, text), True, True)
+        else:
+            self._send_frame(message, opcode_of(message, text), True, True)
+        if self._drain is not None:
+            await self._wait_for_drain()
+
+    async def send_fragments(self, fragments, text=None):
+        """Send one message in fragments; other messages wait until it is complete.
+
+        If the iterable raises, or this is cancelled, the message cannot be completed: the connection is then closed
+        with 1011.
+
+        Args:
+            fragments: all str or all bytes-like; none is sent as an empty message.
+            text: as for `send`.
+
+        Raises:
+            WSConnectionClosed, BufferError: as for `send`.
+            TypeError: what is iterated over is itself a message, or not all fragments are of one kind.
+        """
+        cdef FragmentSender sender
+        if isinstance(fragments, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"fragments must be an iterable of messages, got {type(fragments).__name__}")
+        if self._stream_lock is None:
+            self._stream_lock = asyncio.Lock()
+        async with self._stream_lock:
+            sender = FragmentSender(text)
+            try:
+                if isinstance(fragments, AsyncIterable):
+                    async for fragment in fragments:
+                        await self._send_fragment(sender, fragment)
+                else:
+                    for fragment in fragments:
+                        await self._send_fragment(sender, fragment)
+                self._send_frame(b"", sender.opcode, sender.is_first, True)
+            except BaseException:
+                if not sender.is_first and not self._get_transport().is_close_frame_sent:
+                    self.transport.send_close(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
+                raise
+
+    async def close(self, code=WSCloseCode.OK, reason=""):
+        """Close properly (RFC 6455 7.1.2) and wait until the connection has ended, at most for `close_timeout`.
+
+        Messages that were queued can still be received. Those that arrive while closing are queued up to `max_queue`
+        and then dropped, because the peer's CLOSE comes after them. Idempotent.
+
+        Args:
+            code: 1000-1003, 1007-1014 or 3000-4999.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: a code or a reason that must not be sent; the connection goes on.
+        """
+        cdef WSTransport transport = self._get_transport()
+        if not transport.is_close_frame_sent:
+            transport.send_close(code, reason)
+        self._is_closing = True
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            if not transport.is_disconnected:
+                transport.underlying_transport.resume_reading()
+        if not self._is_lost:
+            # Not wait_disconnected: it raises what the connection failed with, which recv reports.
+            if self._end is None:
+                self._end = _get_running_loop().create_future()
+            await asyncio.shield(self._end)
+
+    cpdef pause_writing(self):
+        """The write buffer is full: `send` waits from now on."""
+        if self._drain is None and not self._is_lost:
+            self._drain = self._get_transport()._loop.create_future()  # none may be running
+
+    cpdef resume_writing(self):
+        """The write buffer has room again."""
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_result(None)
+
+    async def _send_fragment(self, FragmentSender sender, fragment):
+        sender.admit(fragment)
+        self._send_frame(fragment, sender.opcode, sender.is_first, False)
+        sender.is_first = False
+        if self._drain is not None:
+            await self._wait_for_drain()
+
+    async def _wait_for_drain(self):
+        await asyncio.shield(self._drain)
+        if self._is_lost:
+            raise self._closed_error()
+
+    cdef int _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1:
+        cdef WSTransport transport = self._get_transport()
+        cdef bytes payload
+        if message is None:
+            raise TypeError("a message must be str or bytes-like, got None")
+        if transport._is_sealed:
+            as_bytes(message)  # what is no message is refused at any time
+            raise self._closed_error()
+        if not is_first:
+            opcode = WSMsgType.CONTINUATION
+        elif is_last and self._codec is not None:
+            payload = as_bytes(message)
+            if self._codec.should_compress(PyBytes_GET_SIZE(payload)):
+                transport.send(opcode, self._codec.compress(payload), True, True)
+            else:
+                transport.send(opcode, payload, True)
+            return 0
+        transport.send(opcode, message, is_last)
+        return 0
+
+
+cdef inline bytes _payload(WSFrame frame):
+    return PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)
+
+
+def _watermarks(max_queue):
+    """(high, low) in frames."""
+    if max_queue is None:
+        return 1 << 62, 1 << 61
+    high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, max_queue // 4)
+    if not 0 <= low <= high or high == 0:
+        raise ValueError(f"max_queue must be greater than 0, and low not above high, got high={high}, low={low}")
+    return min(high, 1 << 62), min(low, 1 << 62)
