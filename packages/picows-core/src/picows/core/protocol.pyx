@@ -15,6 +15,7 @@ Until the opening handshake is complete everything is passed on to the `Opening`
 import asyncio
 import logging
 import socket
+import types
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
@@ -53,7 +54,7 @@ cdef enum:
 cdef const picows_kernels* _kernels = active_kernels()
 cdef tuple _INET = (socket.AF_INET, socket.AF_INET6)
 cdef str _ON_WS_FRAME = "on_ws_frame"
-cdef type _function = type(lambda: None)
+cdef type _function = types.FunctionType
 
 
 cdef class Receiver:
