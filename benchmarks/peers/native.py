@@ -91,7 +91,8 @@ def sets_that_run() -> List[str]:
 
 
 def _fingerprint(program: Program, version: str) -> str:
-    digest = hashlib.sha256("\n".join((version, *program.flags, os.environ.get("CPATH", ""))).encode())
+    place = os.environ.get("CPATH", "") if program.needs else ""
+    digest = hashlib.sha256("\n".join((version, *program.flags, place)).encode())
     for path in program.inputs():
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -13,6 +13,9 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import targets
 from rows import Cell
 
+BUSY = 0.85
+"""Share of wall time from which on a process counts as the one that sets the pace."""
+
 Samples = Dict[str, List[Optional[Dict[str, float]]]]
 """Metrics per round and contender; None where a measurement failed."""
 
@@ -105,12 +108,17 @@ class Result:
             yield f"    {name:<22}left out: {reason}"
 
     def _saturation(self, name: str) -> str:
-        """Returns: a remark where the load generator, not the library, set the pace of a row about wall time."""
+        """Returns: in a row about wall time, who set the pace; the figure is the server's only if the server did."""
         if "wall_us" not in self.cell.row.metrics:
             return ""
-        busy = [a / b for a, b in zip(self.values(name, "load_cpu_us"), self.values(name, "wall_us"))]
-        share = statistics.median(busy)
-        return f"  [load generator busy {share:.0%}{', it sets the pace' if share > 0.9 else ''}]"
+        walls = self.values(name, "wall_us")
+        server, load = (
+            statistics.median(a / b for a, b in zip(self.values(name, metric), walls))
+            for metric in ("cpu_us", "load_cpu_us")
+        )
+        doubt = ", which sets the pace" if load > BUSY else ": something else ran, do not trust it"
+        doubt = "" if server > BUSY else doubt
+        return f"  [server busy {server:.0%}, load generator {load:.0%}{doubt}]"
 
     def to_json(self) -> Dict[str, Any]:
         """Returns: samples and failures as plain data."""
