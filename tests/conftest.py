@@ -14,8 +14,19 @@ import pytest
 
 from picows import _engine
 
-#: The engines that tests run on. Another engine joins with its name.
-ENGINES = [name for name in ("pure",) if os.environ.get(_engine.ENVIRONMENT_VARIABLE, name) == name]
+
+def _is_installed(name: str) -> bool:
+    """Whether there is such an engine, be it broken: that is for its tests to show."""
+    spec = importlib.util.find_spec(f"picows.{name}")
+    return spec is not None and spec.origin is not None
+
+
+#: The engines that tests run on: those that are installed, or the one that PICOWS_IMPL names.
+ENGINES = [
+    name
+    for name in ("pure", "core")
+    if (os.environ.get(_engine.ENVIRONMENT_VARIABLE) or name) == name and _is_installed(name)
+]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -224,7 +224,7 @@ def build(mode_name: str) -> list[Path]:
     try:
         from setuptools import Distribution, Extension
         from setuptools.command.build_ext import build_ext
-        from setuptools.errors import BaseError
+        from setuptools.errors import BaseError, CompileError, LinkError
     except ImportError as exc:
         raise BuildError(f"{exc}: setuptools is among the requirements of the build") from exc
     modules = sorted(source.stem for source in PACKAGE.glob("*.pyx"))
@@ -242,7 +242,7 @@ def build(mode_name: str) -> list[Path]:
     command.ensure_finalized()
     try:
         command.run()
-    except BaseError as exc:
+    except (BaseError, CompileError, LinkError) as exc:
         raise BuildError(f"{exc}. It needs a C compiler and the headers of Python. {USE_PURE}") from exc
     return made
 

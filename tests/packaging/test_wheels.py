@@ -6,21 +6,18 @@ file is in two.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
-import tarfile
-import venv
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 import pytest
-from fixtures.wheels import DISTRIBUTIONS, ROOT, Wheel, build, read_wheel
+from fixtures.wheels import DISTRIBUTIONS, ROOT, Wheel, build_wheel_offline, make_environment, run
 
 import picows
 
+pytestmark = pytest.mark.timeout(300)  # the first test builds the wheels, if need be
 #: Where each distribution may put files.
 OWNED = {
     "picows-pure": r"picows/(?!core/|websockets/)(.*\.py|(.*/)?py\.typed)",
@@ -29,19 +26,6 @@ OWNED = {
 }
 #: What the suite needs besides picows; pytest-xdist and the peers are not among it.
 TEST_TOOLS = ["hypothesis", "pytest>=8", "pytest-timeout", "trustme"]
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Wheel]:
-    return {
-        name: read_wheel(build(ROOT / "packages" / name, "wheel", tmp_path_factory.mktemp("wheel")))
-        for name in DISTRIBUTIONS
-    }
-
-
-@pytest.fixture(scope="session")
-def sdists(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: build(ROOT / "packages" / name, "sdist", tmp_path_factory.mktemp("sdist")) for name in DISTRIBUTIONS}
 
 
 def alone(test: Callable[..., None]) -> Callable[..., None]:
@@ -106,53 +90,17 @@ def test_python_versions(wheels: dict[str, Wheel], name: str, python: str) -> No
     assert wheels[name].metadata["Requires-Python"] == python
 
 
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("name", ["picows-pure", "picows-websockets"])  # picows-core: test_core.py
 def test_the_sdist_builds_the_same_wheel(
     wheels: dict[str, Wheel], sdists: dict[str, Path], name: str, tmp_path: Path
 ) -> None:
-    with tarfile.open(sdists[name]) as archive:
-        if sys.version_info >= (3, 12):
-            archive.extractall(tmp_path, filter="data")
-        else:
-            archive.extractall(tmp_path)
-    (source,) = tmp_path.iterdir()
-    out = tmp_path / "wheel"
-    out.mkdir()
-    assert read_wheel(build(source, "wheel", out)).files == wheels[name].files
-
-
-def bare_variables() -> dict[str, str]:
-    """The environment variables without what would lead Python to this working tree or choose for it."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("PYTHONPATH", "VIRTUAL_ENV")
-        and not name.startswith(("COV_", "COVERAGE_", "PICOWS_", "PYTEST_"))
-    }
-
-
-def run(*command: object) -> str:
-    """Run in the repository, away from its sources. Returns what was printed."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=ROOT,
-        env=bare_variables(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    assert build_wheel_offline(sdists[name], tmp_path).files == wheels[name].files
 
 
 @pytest.fixture(scope="module")
 def bare_python(wheels: dict[str, Wheel], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with picows-pure's wheel, what it requires, and the tools of the suite."""
-    directory = tmp_path_factory.mktemp("bare") / "venv"
-    venv.create(directory, with_pip=False, symlinks=os.name != "nt")
-    python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = make_environment(tmp_path_factory.mktemp("bare") / "venv")
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--disable-pip-version-check"]
     run(*pip, wheels["picows-pure"].path, *TEST_TOOLS)
     return python
