@@ -1,0 +1,17 @@
+# `from picows.picows cimport WSListener`, as upstream has it: see picows/core/__init__.pxd.
+
+from picows.core cimport (
+    MemoryBuffer,
+    NoResult,
+    WSAutoPingStrategy,
+    WSCloseCode,
+    WSCloseHandshake,
+    WSCloseInfo,
+    WSFrame,
+    WSListener,
+    WSMessageListener,
+    WSMsgType,
+    WSTransport,
+    _make_test_ws_frame,
+    ws_broadcast,
+)
