@@ -20,6 +20,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -261,8 +262,9 @@ class Objects:
         tag = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
         self.directory = Path("build", mode_name, f"{sysconfig.get_platform()}-{tag}")
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.macros = [*self.mode.macros, ("PICOWS_AIOFASTNET", f'"{version("aiofastnet")}"')]
         configured = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so")]
-        flags = "\n".join(map(str, [*configured, *self.mode, STRICT[self.kind]]))
+        flags = "\n".join(map(str, [*configured, *self.mode, self.macros, STRICT[self.kind]]))
         self.stamp = write_if_changed(self.directory / "flags", flags)
 
     def link_all(self, modules: list[str]) -> list[Path]:
@@ -284,7 +286,7 @@ class Objects:
                 [source],
                 output_dir=str(self.directory),
                 include_dirs=[str(KERNELS)],
-                macros=list(self.mode.macros),
+                macros=self.macros,
                 debug=self.command.debug,
                 extra_postargs=[*own, *flags],
             )

@@ -66,6 +66,7 @@ cdef class Receiver:
         uint8_t _pending_first
         uint8_t _pending_is_text
 
+    cdef ReadBuffer _target(self)
     cpdef get_buffer(self, Py_ssize_t sizehint)
     cpdef buffer_updated(self, Py_ssize_t nbytes)
 

@@ -15,6 +15,7 @@ Until the opening handshake is complete everything is passed on to the `Opening`
 import asyncio
 import logging
 import socket
+import sys
 import types
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -44,6 +45,16 @@ from picows.http import hide_credentials
 cdef extern from "Python.h":
     object PyObject_VectorcallMethod(object name, PyObject** args, size_t nargsf, PyObject* kwnames)
     Py_ssize_t Py_REFCNT(object o) noexcept
+
+
+cdef extern from *:
+    """
+    #ifndef PICOWS_AIOFASTNET
+    #  define PICOWS_AIOFASTNET ""
+    #endif
+    """
+    # The version of aiofastnet that was there when this was compiled.
+    const char* PICOWS_AIOFASTNET
 
 
 cdef enum:
@@ -90,6 +101,8 @@ cdef class Receiver:
         try:
             _tune_socket(transport)
             self._transport = WSTransport(options.is_client_side, transport, options.logger, self._loop, options)
+            if type(transport).__module__.startswith("aiofastnet"):
+                _adopt(self, transport)
             if options.logger.isEnabledFor(logging.INFO):
                 self._transport._log(
                     logging.INFO,
@@ -160,6 +173,9 @@ cdef class Receiver:
 
     cpdef get_buffer(self, Py_ssize_t sizehint):
         """Where the loop reads into: a pending frame's own buffer, else the connection's or the thread's."""
+        return self._target()
+
+    cdef ReadBuffer _target(self):
         if self._pending is not None:
             return self._pending
         if self._own_buffer is not None:
@@ -539,6 +555,19 @@ def _tune_socket(transport):
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_QUICKACK"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _adopt(receiver, transport):
+    """Use aiofastnet's C interface if it is the one that we were compiled against."""
+    global _adopt
+    aiofastnet = sys.modules["aiofastnet"]
+    if aiofastnet.__version__ == PICOWS_AIOFASTNET.decode():
+        from ._fastnet import adopt
+    else:
+        def adopt(receiver, transport):
+            pass
+    _adopt = adopt
+    adopt(receiver, transport)
 
 
 cdef _violation(str message):

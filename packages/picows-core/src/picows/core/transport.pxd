@@ -4,6 +4,9 @@ from .closing cimport WSCloseHandshake
 from .enums cimport NoResult
 from .pool cimport Pool
 
+# Writes through a transport without a Python call.
+ctypedef int (*FastWrite)(object transport, char* data, Py_ssize_t size) except -1
+
 
 cdef class WSTransport:
     cdef:
@@ -38,6 +41,7 @@ cdef class WSTransport:
         bint _is_writing_paused
         # Disconnect when the peer's CLOSE comes.
         bint _hangs_up
+        FastWrite _fast_write
         # The descriptor that is written to directly, or -1.
         int _fd
         # The batch in which something was written at once.
@@ -90,6 +94,7 @@ cdef class WSTransport:
     cdef bint _gathers(self) noexcept
     cdef bint _may_write_directly(self) except -1
     cdef int _write(self, const char* data, Py_ssize_t size) except -1
+    cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1
     cdef int _on_broken_socket(self) except -1
     cdef int _flush(self) except -1
     cdef int _end_batch(self) except -1

@@ -474,7 +474,12 @@ cdef class WSTransport:
             if sent < 0:
                 return self._on_broken_socket()
             self._has_backlog = True
-        self.underlying_transport.write(PyBytes_FromStringAndSize(data + sent, size - sent))
+        return self._give_to_transport(data + sent, size - sent)
+
+    cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1:
+        if self._fast_write is not NULL:
+            return self._fast_write(self.underlying_transport, <char*>data, size)
+        self.underlying_transport.write(PyBytes_FromStringAndSize(data, size))
         return 0
 
     cdef int _on_broken_socket(self) except -1:
