@@ -4,75 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from fixtures.wire import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, Connection, Received, build
-from hypothesis import HealthCheck, given, settings
+from fixtures.streams import (
+    LIMIT,
+    QUICK,
+    SIDES,
+    STRICT,
+    any_frames,
+    control_frames,
+    cut_at,
+    cuts,
+    data_frames,
+    encode,
+    payloads,
+    valid_frames,
+)
+from fixtures.wire import BINARY, CONT, KEY, PING, PONG, TEXT, Connection, Received, build
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picows.enums import WSMsgType
 
 READING = ["buffered", "stream", "own-buffer"]
-SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-STRICT = pytest.mark.parametrize("strict", [False, True], ids=["frames", "strict"])
-LIMIT = 6000
-QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-keys = st.binary(min_size=4, max_size=4)
-#: Sizes around everything that has a threshold: forms of the length, what is kept as a tail, the limit.
-sizes = st.one_of(
-    st.integers(0, 20), st.sampled_from([124, 125, 126, 127, 1023, 1024, 1025, 4095, 4096, 4097, 5999, 6000])
-)
-payloads = st.builds(
-    lambda size, seed: (bytes([seed, 97, 98, seed ^ 255]) * (size // 4 + 1))[:size], sizes, st.integers(0, 255)
-)
-texts = st.text(max_size=40).map(str.encode)
-data_frames = st.tuples(
-    st.sampled_from([CONT, TEXT, BINARY]),
-    st.one_of(payloads, texts),
-    st.fixed_dictionaries({"fin": st.booleans(), "rsv": st.sampled_from([0, 0, 0, 1, 4, 7])}),
-    keys,
-)
-control_frames = st.tuples(
-    st.sampled_from([PING, PONG]),
-    st.binary(max_size=125),
-    st.fixed_dictionaries({"rsv": st.sampled_from([0, 0, 2])}),
-    keys,
-)
-valid_frames = st.lists(st.one_of(data_frames, data_frames, control_frames), max_size=8)
-#: Also frames that are out of place or forbidden: reserved opcodes, bad CLOSE payloads, too large, in long forms.
-any_frames = st.lists(
-    st.one_of(
-        data_frames,
-        control_frames,
-        st.tuples(st.integers(0, 15), st.binary(max_size=200), st.fixed_dictionaries({"fin": st.booleans()}), keys),
-        st.tuples(
-            st.just(CLOSE),
-            st.one_of(st.just(b""), st.binary(max_size=20), texts.map(lambda text: b"\x03\xe8" + text)),
-            st.just({}),
-            keys,
-        ),
-        st.tuples(
-            st.sampled_from([BINARY, PING]),
-            st.binary(max_size=10),
-            st.fixed_dictionaries({"form": st.sampled_from([16, 64])}),
-            keys,
-        ),
-        st.tuples(st.just(BINARY), st.just(bytes(LIMIT + 1)), st.just({}), keys),
-    ),
-    max_size=8,
-)
-cuts = st.lists(st.floats(0, 1), max_size=12)
-
-
-def encode(frames: list[Any], client: bool) -> bytes:
-    return b"".join(
-        build(opcode, payload, key=None if client else key, **fields) for opcode, payload, fields, key in frames
-    )
-
-
-def cut_at(data: bytes, fractions: list[float]) -> list[bytes]:
-    places = sorted({0, len(data), *(int(fraction * len(data)) for fraction in fractions)})
-    return [data[start:stop] for start, stop in zip(places, places[1:])]
 
 
 def outcome(engine: Any, client: bool, reading: str, strict: bool, pieces: list[bytes], **options: Any) -> Any:
