@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from typing import Any, List
 
 import pytest
@@ -42,6 +44,18 @@ def test_a_queue_without_limit(talk: Talk) -> None:
     connection = talk(max_queue=None)
     connection.feed(connection.frame(TEXT, "x") * 5000)
     assert connection.wire.calls == []
+
+
+def test_a_long_queue_that_nobody_receives_is_freed(talk: Talk) -> None:
+    """Without a recursion from message to message, which would overflow the stack."""
+    connection = talk(max_queue=None)
+    connection.feed(connection.frame(TEXT) * 100_000)
+    connection.lose()
+    connection.loop.settle()
+    listener = weakref.ref(connection.listener)
+    connection.listener = connection.opening = None
+    gc.collect()
+    assert listener() is None
 
 
 @pytest.mark.parametrize("count", [17, 64, 65, 66, 200])

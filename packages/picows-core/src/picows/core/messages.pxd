@@ -40,7 +40,6 @@ cdef class WSMessageListener(WSListener):
         object _drain
         object _stream_lock
 
-
     cdef int _begin_receiving(self) except -1
     cdef bint _has_message(self) except -1
     cdef Fragment _take_fragment(self)
