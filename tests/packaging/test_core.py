@@ -22,9 +22,9 @@ SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 def sources(*suffixes: str) -> set[str]:
     """The files of the package that are to be published, as the wheel names them."""
-    files = (path for suffix in suffixes for path in (SOURCE / "picows").rglob(f"*{suffix}"))
-    generated = {module.with_suffix(".c") for module in CORE.glob("*.pyx")}
-    return {path.relative_to(SOURCE).as_posix() for path in files if path not in generated}
+    files = {path for suffix in suffixes for path in (SOURCE / "picows").rglob(f"*{suffix}")}
+    generated = set(CORE.glob("*.c"))
+    return {path.relative_to(SOURCE).as_posix() for path in files - generated}
 
 
 def test_the_wheel_has_a_module_for_each_pyx(wheels: dict[str, Wheel]) -> None:
