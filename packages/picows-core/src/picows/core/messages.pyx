@@ -16,7 +16,7 @@ import codecs
 import logging
 from collections.abc import AsyncIterable
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
 
@@ -33,7 +33,6 @@ from picows.options import check_size
 
 
 cdef enum:
-    FIN = 0x80
     RSV1 = 0x40
     CONTROL = 0x08
     WHOLE_TEXT = 0x81
