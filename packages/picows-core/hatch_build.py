@@ -77,8 +77,9 @@ MODES = {
         (("PICOWS_DEBUG", "1"),),
     ),
 }
-#: For the code that is written by hand; Cython's has warnings of its own.
+#: For the code that is written by hand, and for Cython's, where interpreters are configured with -Wall.
 STRICT = {"unix": ("-Wall", "-Wextra"), "msvc": ("/W4",)}
+GENERATED = {"unix": ("-Wno-unused-function",), "msvc": ()}
 
 AnyPath = Union[str, Path]
 
@@ -273,12 +274,12 @@ class Objects:
         with ThreadPoolExecutor(jobs) as pool:
             generated = {name: pool.submit(self.cython, name) for name in modules}
             kernels = [pool.submit(self.compile, source, STRICT[self.kind]) for source in sources]
-            own = {name: pool.submit(self.compile, c.result()) for name, c in generated.items()}
+            own = {name: pool.submit(self.compile, c.result(), GENERATED[self.kind]) for name, c in generated.items()}
             extra = {KERNELS_MODULE: kernels}
             objects = {name: [o.result(), *(k.result() for k in extra.get(name, []))] for name, o in own.items()}
         return [self.link(name, objects[name]) for name in modules]
 
-    def compile(self, source: str, flags: tuple[str, ...] = ()) -> str:
+    def compile(self, source: str, flags: tuple[str, ...]) -> str:
         (target,) = self.compiler.object_filenames([source], output_dir=str(self.directory))
         if stale(target, [source, self.stamp, *KERNELS.rglob("*.h")]):
             own = self.mode.msvc if self.kind == "msvc" else self.mode.unix

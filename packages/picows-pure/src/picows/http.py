@@ -1,8 +1,11 @@
 """HTTP/1.1 heads: bytes in, requests and responses out, and the reverse (RFC 9112, as far as RFC 6455 4 needs it).
 
-The parsers take a whole head, as HeadReader collects it, and leave the loop over its bytes to C: `bytes.translate`
-shows that there is only text and CRLF, one regular expression finds all fields, and their number tells whether each
-line was one. Only where something is wrong a second, slower look finds out what it is.
+The parsers take a whole head, as HeadReader collects it, and leave the loop over its bytes to C: one regular expression
+finds all fields, and their number tells whether each line was one. Only where something is wrong a second, slower look
+finds out what it is.
+
+A message that came from the wire keeps its head, and makes `headers` of it when somebody asks: for most connections
+nobody does, and a CIMultiDict is several times as large as what it was made of.
 
 Nothing lenient is used on bytes from the wire: no `splitlines`, no `isdigit`, no `int()` before a pattern of ASCII
 digits. Values are decoded as ASCII and encoded as UTF-8, both with surrogateescape, so that a received value that is
@@ -21,7 +24,7 @@ from multidict import CIMultiDict
 from .errors import WSInvalidMessageError
 from .head import MAX_HEAD_SIZE as MAX_HEAD_SIZE
 from .head import MAX_HEADERS as MAX_HEADERS
-from .head import MAX_LINE_LENGTH, TOKEN_CHARS, HeadReader, is_clean, message_error, show
+from .head import MAX_LINE_LENGTH, TOKEN_CHARS, HeadReader, message_error, show
 from .head import MAX_REFUSAL_BODY as MAX_REFUSAL_BODY
 
 WSHeadersLike = Union[Mapping[str, str], Iterable[tuple[str, str]]]
@@ -39,20 +42,41 @@ _TOKEN = re.compile(TOKEN_CHARS)
 _TOKEN_BYTES = re.compile(TOKEN_CHARS.encode())
 _NOT_IN_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")
 # Begins with the end of the line before, for which re searches fast. No part of it can match in two ways, so it takes
-# linear time. The value keeps its trailing blanks.
-_FIELD = re.compile(rf"\r\n({TOKEN_CHARS}):[ \t]*([^\r\n]*)")
+# linear time. The value keeps its trailing blanks. What is not text ends it early, and the line is then no field.
+_FIELD = re.compile(rf"\r\n({TOKEN_CHARS}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)(?=\r\n)")
 _REQUEST_LINE = re.compile(rb"GET ([^ \r\n]+) (HTTP/1\.1)\r\n")
 _HTTP_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-5][0-9][0-9]) [^\r\n]*\r\n", re.IGNORECASE)
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-5][0-9][0-9]) [^\x00-\x08\x0a-\x1f\x7f]*\r\n", re.IGNORECASE)
 # origin-form or absolute-form (RFC 9112 3.2). "//" without a name would be an empty authority to URL libraries.
 _TARGET = re.compile(
-    rb"(?:/(?!/(?:[/?]|$))|(?:https?|wss?)://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::[0-9]{0,5})?(?:[/?]|$))[^#\t]*",
+    rb"(?:/(?!/(?:[/?]|$))|(?:https?|wss?)://(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::[0-9]{0,5})?(?:[/?]|$))[^\x00-\x20#\x7f]*",
     re.IGNORECASE,
 )
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-class WSUpgradeRequest:
+class _Message:
+    """`headers` of a request and of a response."""
+
+    __slots__ = ("_headers",)
+
+    #: What was set, or the head that they will be made of: whole, and known to be well-formed.
+    _headers: Union[CIMultiDict[str], bytes]
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The fields, in order, with repeats; names in any case."""
+        headers = self._headers
+        if isinstance(headers, bytes):
+            headers = self._headers = CIMultiDict(_find_fields(headers, is_request=True))
+        return headers
+
+    @headers.setter
+    def headers(self, headers: CIMultiDict[str]) -> None:
+        self._headers = headers
+
+
+class WSUpgradeRequest(_Message):
     """The request that opens a WebSocket connection (RFC 6455 4.1).
 
     Attributes:
@@ -62,12 +86,11 @@ class WSUpgradeRequest:
         headers: the fields, in order, with repeats; names in any case.
     """
 
-    __slots__ = ("headers", "method", "path", "version")
+    __slots__ = ("method", "path", "version")
 
     method: bytes
     path: bytes
     version: bytes
-    headers: CIMultiDict[str]
 
     def __init__(
         self,
@@ -80,14 +103,14 @@ class WSUpgradeRequest:
         self.method = method
         self.path = path
         self.version = version
-        self.headers = CIMultiDict() if headers is None else headers
+        self._headers = CIMultiDict() if headers is None else headers
 
     def __repr__(self) -> str:
         headers = _show_headers(self.headers)
         return f"{type(self).__name__}(method={self.method!r}, path={self.path!r}, headers={headers})"
 
 
-class WSUpgradeResponse:
+class WSUpgradeResponse(_Message):
     """The answer to a WSUpgradeRequest. Made by a static method; the constructor leaves all attributes unset.
 
     Attributes:
@@ -97,11 +120,10 @@ class WSUpgradeResponse:
         body: the content, or None.
     """
 
-    __slots__ = ("body", "headers", "status", "version")
+    __slots__ = ("body", "status", "version")
 
     version: bytes
     status: int
-    headers: CIMultiDict[str]
     body: Optional[bytes]
 
     @staticmethod
@@ -270,16 +292,25 @@ def parse_request(head: bytes) -> WSUpgradeRequest:
         WSInvalidMessageError: it is not a well-formed GET request of HTTP/1.1; `status` says how to refuse it: 400,
             405 (method), 414 or 431 (limits), 505 (version).
     """
-    _check_head(head, is_request=True)
+    return parse_request_fields(head)[0]
+
+
+def parse_request_fields(head: bytes) -> tuple[WSUpgradeRequest, list[tuple[str, str]]]:
+    """As parse_request, with the fields beside the request: whoever needs few of them need not ask for `headers`."""
+    fields = _find_fields(head, is_request=True)
     line = _REQUEST_LINE.match(head)
     if line is None:
+        _check_lines(head, is_request=True)
         raise _request_line_error(head)
     target = line[1]
     if not _TARGET.fullmatch(target):
+        _check_lines(head, is_request=True)
         raise message_error(f"request target {show(target)} is neither a path nor an http URL", head)
     if b"%" in target and _BROKEN_ESCAPE.search(target):
         raise message_error(f"request target {show(target)} contains % without two hexadecimal digits", head)
-    return WSUpgradeRequest(path=target, version=line[2], headers=_parse_fields(head, line.end()))
+    request = WSUpgradeRequest.__new__(WSUpgradeRequest)
+    request.method, request.path, request.version, request._headers = b"GET", target, b"HTTP/1.1", head
+    return request, fields
 
 
 def parse_response(head: bytes, allow_http_1_0: bool = False) -> WSUpgradeResponse:
@@ -292,24 +323,34 @@ def parse_response(head: bytes, allow_http_1_0: bool = False) -> WSUpgradeRespon
     Raises:
         WSInvalidMessageError: it is not well-formed HTTP/1.1, or exceeds a limit.
     """
-    _check_head(head, is_request=False)
+    _find_fields(head, is_request=False)
     line = _STATUS_LINE.match(head)
     if line is None or not (allow_http_1_0 or line[1].endswith(b"1")):
+        _check_lines(head, is_request=False)
         received = show(head[: head.index(b"\r\n")])
         raise message_error(f"status line {received} is not 'HTTP/1.1', a status from 100 to 599, and a reason", head)
     response = WSUpgradeResponse()
     code = int(line[2])
     response.version = line[1].upper()
     response.status = _STATUS_BY_CODE.get(code, code)
-    response.headers = _parse_fields(head, line.end())
+    response._headers = head
     response.body = None
     return response
 
 
-def _check_head(head: bytes, is_request: bool) -> None:
-    if len(head) <= MAX_LINE_LENGTH and head.endswith(b"\r\n\r\n") and is_clean(head, len(head)):
-        return
-    found = HeadReader(is_request).feed(head)
+def accepting_response(head: bytes) -> WSUpgradeResponse:
+    """The 101 of which this is the head, as we send it."""
+    response = WSUpgradeResponse()
+    response.version, response.status, response.body = b"HTTP/1.1", HTTPStatus.SWITCHING_PROTOCOLS, None
+    response._headers = head
+    return response
+
+
+def _check_lines(head: bytes, is_request: bool) -> None:
+    """Raise what HeadReader has against these bytes, or if they are not one whole head."""
+    reader = HeadReader(is_request)
+    # Cut, so that it looks at each line: it trusts its caller to do that with a head that comes whole.
+    found = reader.feed(head[:1]) or reader.feed(head[1:])
     if found is None or found[1]:
         raise message_error("the bytes are not one complete head, ended by an empty line", head)
 
@@ -326,15 +367,20 @@ def _request_line_error(head: bytes) -> WSInvalidMessageError:
     return message_error(f"method {show(parts[0])} is not allowed, only 'GET' is", head, 405)
 
 
-def _parse_fields(head: bytes, start: int) -> CIMultiDict[str]:
+def _find_fields(head: bytes, is_request: bool) -> list[tuple[str, str]]:
+    """The fields of a head, once it is known that it consists of a first line, fields and an empty line."""
     text = head.decode("ascii", "surrogateescape")
-    fields = _FIELD.findall(text, start - 2)
-    if len(fields) != text.count("\r\n", start) - 1:
-        errors = map(_field_error, text[start:-4].split("\r\n"))
-        raise message_error(next(filter(None, errors)), head)
+    fields = _FIELD.findall(text)
+    # No field begins at the last two line ends. If one does at each of the others, every line but the first is one.
+    is_well_formed = len(fields) == text.count("\r\n") - 2 and text.endswith("\r\n\r\n")
+    if not is_well_formed or len(fields) > MAX_HEADERS or len(text) > MAX_LINE_LENGTH:
+        _check_lines(head, is_request)
+        if not is_well_formed:
+            errors = map(_field_error, text[:-4].split("\r\n")[1:])
+            raise message_error(next(filter(None, errors)), head)
     if " \r\n" in text or "\t\r\n" in text:
         fields = [(name, value.rstrip(" \t")) for name, value in fields]
-    return CIMultiDict(fields)
+    return fields
 
 
 def _field_error(line: str) -> Optional[str]:

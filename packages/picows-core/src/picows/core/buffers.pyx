@@ -25,8 +25,11 @@ cdef class ReadBuffer:
         return self.stop - self.start
 
     def __getitem__(self, key):
-        # asyncio's TLS reads into `buffer[offset:]`.
+        # asyncio's TLS reads into `buffer[offset:]`, and before Python 3.11 assigns to a slice.
         return memoryview(self)[key]
+
+    def __setitem__(self, key, value):
+        memoryview(self)[key] = value
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.data + self.start, self.stop - self.start, 0, flags)

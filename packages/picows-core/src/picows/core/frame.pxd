@@ -35,6 +35,26 @@ cdef class WSFrame:
 
 
 cdef WSFrame new_frame(object owner)
-cdef void fill_frame(WSFrame frame, uint8_t first, char* payload, Py_ssize_t size, Py_ssize_t tail_size) noexcept
+
+# The members of picows.WSMsgType by opcode; they live as long as the interpreter.
+cdef PyObject** type_members() noexcept
+
+
+cdef inline void fill_frame(
+    WSFrame frame, PyObject** members, uint8_t first, char* payload, Py_ssize_t size, Py_ssize_t tail_size
+) noexcept:
+    """Make `frame` the one with this first byte and payload; `last_in_buffer` is 0."""
+    frame.payload_ptr = payload
+    frame.payload_size = size
+    frame.tail_size = tail_size
+    frame._first = first
+    frame.msg_type = <WSMsgType>(first & 0x0F)
+    frame.fin = first >> 7
+    frame.rsv1 = first >> 6 & 1
+    frame.rsv2 = first >> 5 & 1
+    frame.rsv3 = first >> 4 & 1
+    frame.last_in_buffer = 0
+    frame._msg_type_member = members[first & 0x0F]
+
 
 cpdef WSFrame _make_test_ws_frame(int msg_type, bytes payload, bint fin=*, bint rsv1=*)

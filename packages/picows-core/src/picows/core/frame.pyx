@@ -1,3 +1,4 @@
+# cython: binding=False, embedsignature.format=clinic
 """One received frame: a view of the read buffer that may be kept.
 
 The frame holds a reference to the memory that its payload lies in. While a batch is processed one frame object is
@@ -145,19 +146,8 @@ cdef WSFrame new_frame(object owner):
     return frame
 
 
-cdef void fill_frame(WSFrame frame, uint8_t first, char* payload, Py_ssize_t size, Py_ssize_t tail_size) noexcept:
-    """Make `frame` the one with this first byte and payload; `last_in_buffer` is 0."""
-    frame.payload_ptr = payload
-    frame.payload_size = size
-    frame.tail_size = tail_size
-    frame._first = first
-    frame.msg_type = <WSMsgType>(first & 0x0F)
-    frame.fin = first >> 7
-    frame.rsv1 = first >> 6 & 1
-    frame.rsv2 = first >> 5 & 1
-    frame.rsv3 = first >> 4 & 1
-    frame.last_in_buffer = 0
-    frame._msg_type_member = _members[first & 0x0F]
+cdef PyObject** type_members() noexcept:
+    return _members
 
 
 cpdef WSFrame _make_test_ws_frame(int msg_type, bytes payload, bint fin=True, bint rsv1=False):
@@ -165,6 +155,7 @@ cpdef WSFrame _make_test_ws_frame(int msg_type, bytes payload, bint fin=True, bi
     cdef WSFrame frame = new_frame(payload)
     fill_frame(
         frame,
+        _members,
         (0x80 if fin else 0) | (0x40 if rsv1 else 0) | (msg_type & 0x0F),
         PyBytes_AS_STRING(payload),
         PyBytes_GET_SIZE(payload),

@@ -13,5 +13,9 @@ cdef class WSListener:
     cpdef pause_writing(self)
     cpdef resume_writing(self)
 
+    # For listeners of this package: a way for frames that Python code cannot override.
+    cdef bint _receives_natively(self) except -1
+    cdef int _receive(self, WSTransport transport, WSFrame frame) except -1
+
 
 cdef bint overrides(WSListener listener, str method) except -1

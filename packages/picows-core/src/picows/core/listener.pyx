@@ -41,6 +41,14 @@ cdef class WSListener:
     cpdef resume_writing(self):
         """The write buffer is below its low watermark again."""
 
+    cdef bint _receives_natively(self) except -1:
+        """True if frames may go to `_receive`: nobody has overridden `on_ws_frame`."""
+        return False
+
+    cdef int _receive(self, WSTransport transport, WSFrame frame) except -1:
+        self.on_ws_frame(transport, frame)
+        return 0
+
 
 cdef bint overrides(WSListener listener, str method) except -1:
     """True if a listener's class (or the object itself) replaces a method of the base class."""

@@ -223,21 +223,27 @@ cdef class WSMessageListener(WSListener):
         """Queue data, answer CLOSE."""
         if frame is None:
             raise TypeError("a frame must be a WSFrame, got None")
+        self._receive(transport, frame)
+
+    cdef bint _receives_natively(self) except -1:
+        own = getattr(type(self), "on_ws_frame")
+        return own is getattr(WSMessageListener, "on_ws_frame") and "on_ws_frame" not in getattr(self, "__dict__", ())
+
+    cdef int _receive(self, WSTransport transport, WSFrame frame) except -1:
         if frame._first & CONTROL:
             if frame.msg_type == WSMsgType.CLOSE:
                 self._on_close(frame)
-            return
+            return 0
         if self._is_closing and self._queued_frames >= self._high:
             self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
         if self._is_deaf:
-            return
+            return 0
         if frame._first == WHOLE_BINARY and not self._in_message:
-            self._enqueue(new_fragment(_payload(frame), False, True, True))
-        elif frame._first == WHOLE_TEXT and not self._in_message:
+            return self._enqueue(new_fragment(_payload(frame), False, True, True))
+        if frame._first == WHOLE_TEXT and not self._in_message:
             text = PyUnicode_DecodeUTF8(frame.payload_ptr, frame.payload_size, NULL)
-            self._enqueue(new_fragment(text, True, True, True))
-        else:
-            self._on_fragment(frame)
+            return self._enqueue(new_fragment(text, True, True, True))
+        return self._on_fragment(frame)
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         """Wake everybody who waits."""

@@ -57,6 +57,8 @@ cdef class Receiver:
         uint8_t _auto_pong
         # The listener's on_ws_frame is a Python function.
         uint8_t _calls_python
+        # It is of this package and nobody has overridden it.
+        uint8_t _calls_natively
         # A partial header or small frame of the last read.
         char* _tail
         Py_ssize_t _tail_size
@@ -81,6 +83,8 @@ cdef class Receiver:
     cdef int _advance_pending(self, Py_ssize_t count) except -1
     cdef object _find_violation(self, picows_header_result result, uint8_t first, picows_header* header)
     cdef int _deliver(self, WSFrame frame) except -1
+    cdef int _deliver_in_c(self, WSListener listener, WSFrame frame) except -1
+    cdef int _on_frame_callback_raised(self) except -1
     cdef int _deliver_control(self, WSFrame frame) except -1
     cdef int _answer_close(self) except -1
     cdef int _fail(self, exc) except -1

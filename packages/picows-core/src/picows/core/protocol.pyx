@@ -28,7 +28,7 @@ from ._kernels cimport active_kernels, picows_kernels, picows_rotate_key
 from .buffers cimport HEADROOM, new_read_buffer
 from .closing cimport WSCloseHandshake, WSCloseInfo
 from .enums cimport WSMsgType
-from .frame cimport fill_frame, new_frame
+from .frame cimport fill_frame, new_frame, type_members
 from .listener cimport overrides
 from .pool cimport READ_SIZE, current_pool
 from .strict cimport not_minimal
@@ -43,7 +43,8 @@ from picows.http import hide_credentials
 
 
 cdef extern from "Python.h":
-    object PyObject_VectorcallMethod(object name, PyObject** args, size_t nargsf, PyObject* kwnames)
+    PyObject* PyObject_VectorcallMethod(object name, PyObject** args, size_t nargsf, PyObject* kwnames)
+    void Py_DECREF(PyObject* o) noexcept
     Py_ssize_t Py_REFCNT(object o) noexcept
 
 
@@ -63,6 +64,7 @@ cdef enum:
     SMALL = 4096
 
 cdef const picows_kernels* _kernels = active_kernels()
+cdef PyObject** _members = type_members()
 cdef tuple _INET = (socket.AF_INET, socket.AF_INET6)
 cdef str _ON_WS_FRAME = "on_ws_frame"
 cdef type _function = types.FunctionType
@@ -215,6 +217,7 @@ cdef class Receiver:
         self._opening = None
         self._listener = transport._listener = listener
         self._calls_python = isinstance(getattr(type(listener), _ON_WS_FRAME), _function)
+        self._calls_natively = listener._receives_natively()
         transport.request, transport.response = request, response
         rules = listener._frame_rules
         if rules is None and self._options.strict:
@@ -322,7 +325,7 @@ cdef class Receiver:
                 at = body + <Py_ssize_t>header.payload_size
                 if is_text:
                     state.validate(data + body, header.payload_size, header.first & PICOWS_FIN)
-                fill_frame(frame, header.first, <char*>data + body, header.payload_size, size - at)
+                fill_frame(frame, _members, header.first, <char*>data + body, header.payload_size, size - at)
                 is_filled = True
             if at < size:
                 self._keep_tail(data + at, size - at)
@@ -385,7 +388,7 @@ cdef class Receiver:
         self._pending = None
         frame = self._pool.take_frame(pending)
         try:
-            fill_frame(frame, self._pending_first, pending.data, pending.stop, 0)
+            fill_frame(frame, _members, self._pending_first, pending.data, pending.stop, 0)
             frame.last_in_buffer = 1
             self._deliver(frame)
         finally:
@@ -422,17 +425,36 @@ cdef class Receiver:
         cdef WSTransport transport = self._transport
         cdef WSListener listener = self._listener
         cdef PyObject* args[3]
+        cdef PyObject* result
         if frame._first & PICOWS_CONTROL or transport._awaits_pong:
             return self._deliver_control(frame)
+        if not self._calls_python:
+            return self._deliver_in_c(listener, frame)
+        # As `listener.on_ws_frame(transport, frame)`, without a bound method and a try statement in between.
+        args[0] = <PyObject*>listener
+        args[1] = <PyObject*>transport
+        args[2] = <PyObject*>frame
+        result = PyObject_VectorcallMethod(_ON_WS_FRAME, args, 3, NULL)
+        if result is NULL:
+            return self._on_frame_callback_raised()
+        Py_DECREF(result)
+        return 0
+
+    cdef int _deliver_in_c(self, WSListener listener, WSFrame frame) except -1:
+        """Through the vtable: the listener is written in Cython, or does not override `on_ws_frame`."""
         try:
-            if self._calls_python:
-                # As `listener.on_ws_frame(transport, frame)`, without a bound method in between.
-                args[0] = <PyObject*>listener
-                args[1] = <PyObject*>transport
-                args[2] = <PyObject*>frame
-                PyObject_VectorcallMethod(_ON_WS_FRAME, args, 3, NULL)
+            if self._calls_natively:
+                listener._receive(self._transport, frame)
             else:
-                listener.on_ws_frame(transport, frame)
+                listener.on_ws_frame(self._transport, frame)
+        except Exception as exc:
+            self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
+        return 0
+
+    cdef int _on_frame_callback_raised(self) except -1:
+        """An exception is set."""
+        try:
+            raise_current()
         except Exception as exc:
             self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
         return 0
@@ -568,6 +590,11 @@ def _adopt(receiver, transport):
             pass
     _adopt = adopt
     adopt(receiver, transport)
+
+
+cdef int raise_current() except -1:
+    """Raise the exception that C code has left."""
+    return -1
 
 
 cdef _violation(str message):

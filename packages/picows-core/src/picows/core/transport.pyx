@@ -1,3 +1,4 @@
+# cython: binding=False, embedsignature.format=clinic
 """The sending half and the life of one connection.
 
 Everything here runs in the thread of the connection's loop; a call from another thread is a RuntimeError. Once our
@@ -13,6 +14,7 @@ import asyncio
 import logging
 import sys
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -171,7 +173,7 @@ cdef class WSTransport:
         """Send a PONG (RFC 6455 5.5.3) with at most 125 bytes; arguments and errors as for `send`."""
         self._send_control("send_pong", WSMsgType.PONG, message)
 
-    cpdef send_close(self, int close_code=WSCloseCode.NO_INFO, close_message=None):
+    cpdef send_close(self, int close_code=0, close_message=None):
         """Send a CLOSE (RFC 6455 5.5.1); it does not disconnect.
 
         A peer that neither answers nor hangs up within `close_timeout` is cut off.
@@ -578,6 +580,7 @@ cdef class WSTransport:
             self.underlying_transport.abort()
         self._drop_output()
 
+    @cython.binding(True)
     async def wait_disconnected(self):
         """Wait until the connection has ended and `on_ws_disconnected` was called.
 
@@ -594,6 +597,7 @@ cdef class WSTransport:
         if self.is_client_side and self._failure is not None:
             raise self._failure
 
+    @cython.binding(True)
     async def measure_roundtrip_time(self, rounds, timeout=None):
         """Ping the peer and time the pongs; concurrent measurements take turns.
 
