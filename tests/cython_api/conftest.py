@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import shlex
 import shutil
 import subprocess
@@ -60,34 +62,50 @@ def run(*command: object) -> None:
     assert done.stdout == ""
 
 
-def compile_and_load(package: str, directory: Path, link: list[str]) -> Any:
-    """The module that cimports from one of the packages."""
-    name = "users_module_" + package.replace(".", "_")
+def compiled(package: str, directory: Path, link: list[str]) -> Path:
+    """The module that cimports from one of the packages; made unless it is there."""
     text = SOURCE.read_text("utf-8")
     assert text.count("from picows.picows cimport") == 1
-    source = directory / f"{name}.pyx"
-    source.write_text(text.replace("from picows.picows cimport", f"from {package} cimport"), "utf-8")
-    run(sys.executable, "-m", "cython", source)
+    source = directory / f"users_module_{package.replace('.', '_')}.pyx"
     library = source.with_suffix(sysconfig.get_config_var("EXT_SUFFIX"))
-    run(*link, source.with_suffix(".c"), "-o", library)
-    spec = importlib.util.spec_from_file_location(name, library)
+    if not library.exists():
+        source.write_text(text.replace("from picows.picows cimport", f"from {package} cimport"), "utf-8")
+        run(sys.executable, "-m", "cython", source)
+        run(*link, source.with_suffix(".c"), "-o", library)
+    return library
+
+
+def load(library: Path) -> Any:
+    """Import a module. Where a struct is not what its .pxd says, Cython warns, and warnings are errors."""
+    spec = importlib.util.spec_from_file_location(library.name.partition(".")[0], library)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Where a struct is not what the .pxd says, Cython warns, and warnings are errors
     spec.loader.exec_module(module)
     return module
 
 
+@contextlib.contextmanager
+def workshop(factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory that the processes of pytest-xdist share, for one of them at a time."""
+    import fcntl
+
+    base = factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cython_api"
+    directory.mkdir(exist_ok=True)
+    with open(directory / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory
+
+
 @pytest.fixture(scope="session")
-def modules(core: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def modules(core: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The module by the package that it cimports from."""
     pytest.importorskip("Cython", reason="needs Cython")
     link = linker()
-    directory = tmp_path_factory.mktemp("cython_api")
-    with ThreadPoolExecutor(2) as pool:
-        made = {package: pool.submit(compile_and_load, package, directory, link) for package in PACKAGES}
-        yield {package: future.result() for package, future in made.items()}
+    with workshop(tmp_path_factory) as directory, ThreadPoolExecutor(2) as pool:
+        libraries = list(pool.map(lambda package: compiled(package, directory, link), PACKAGES))
+    return {package: load(library) for package, library in zip(PACKAGES, libraries)}
 
 
 @pytest.fixture(params=PACKAGES)

@@ -10,8 +10,7 @@ from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Connection, clo
 
 from picows.errors import WSProtocolError
 
-# The first test compiles, and one process of pytest-xdist is enough for that
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("cython-api")]
+pytestmark = pytest.mark.timeout(120)  # the first test compiles
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 
 

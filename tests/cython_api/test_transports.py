@@ -10,8 +10,7 @@ from fixtures.wire import BINARY, CLOSE, PING, PONG, TEXT, Sent, close_payload, 
 
 from picows import WSAutoPingStrategy, WSCloseCode, WSMsgType, ws_connect, ws_create_server
 
-# The first test compiles, and one process of pytest-xdist is enough for that
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("cython-api")]
+pytestmark = pytest.mark.timeout(120)  # the first test compiles
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 SIZES = [0, 1, 13, 125, 126, 65_535, 65_536, 300_000]
 
