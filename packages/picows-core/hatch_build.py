@@ -20,7 +20,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -56,7 +56,7 @@ class Mode(NamedTuple):
 
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 MODES = {
-    "release": Mode(("-O3", "-g0", "-fvisibility=hidden"), ("/O2",)),
+    "release": Mode(("-O3", "-g0", "-fvisibility=hidden"), ("/O2",), macros=(("CYTHON_WITHOUT_ASSERTIONS", "1"),)),
     "debug": Mode(
         ("-O0", "-g3", "-UNDEBUG"),
         ("/Od", "/Zi"),
@@ -180,15 +180,23 @@ def put_in_place(modules: list[Path]) -> None:
             os.replace(f"{target}.new", target)
 
 
+def required_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError as exc:
+        raise BuildError(f"{exc}: {name} is among the requirements of the build") from exc
+
+
+def directory_of(mode: str) -> Path:
+    """What is built in a mode with these versions of Cython, and of aiofastnet, whose structs are compiled in."""
+    return Path("build", mode, "-".join(f"{name}-{required_version(name)}" for name in ("cython", "aiofastnet")))
+
+
 class Cython:
     """Makes C of a module, if that or something that it cimports has changed."""
 
     def __init__(self, mode: str) -> None:
-        try:
-            from Cython import __version__
-        except ImportError as exc:
-            raise BuildError(f"{exc}: Cython is among the requirements of the build") from exc
-        self.directory = Path("build", mode, f"cython-{__version__}")
+        self.directory = directory_of(mode) / "c"
         self.directory.mkdir(parents=True, exist_ok=True)
         # Coverage looks for the C beside the .pyx
         self.target = PACKAGE if mode == "trace" else self.directory
@@ -261,11 +269,11 @@ class Objects:
         self.mode = MODES[mode_name]
         self.cython = Cython(mode_name)
         tag = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
-        self.directory = Path("build", mode_name, f"{sysconfig.get_platform()}-{tag}")
+        self.directory = directory_of(mode_name) / f"{sysconfig.get_platform()}-{tag}"
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.macros = [*self.mode.macros, ("PICOWS_AIOFASTNET", f'"{version("aiofastnet")}"')]
+        self.macros = [*self.mode.macros, ("PICOWS_AIOFASTNET", f'"{required_version("aiofastnet")}"')]
         configured = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so")]
-        flags = "\n".join(map(str, [*configured, *self.mode, self.macros, STRICT[self.kind]]))
+        flags = "\n".join(map(str, [*configured, *self.mode, self.macros, STRICT[self.kind], GENERATED[self.kind]]))
         self.stamp = write_if_changed(self.directory / "flags", flags)
 
     def link_all(self, modules: list[str]) -> list[Path]:
