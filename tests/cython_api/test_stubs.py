@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-MODULES = ["buffers", "closing", "frame", "listener", "pool", "protocol", "transport"]
+MODULES = ["buffers", "closing", "frame", "listener", "protocol", "transport"]
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -2,12 +2,13 @@
 
 from typing import final
 
-from typing_extensions import Self, disjoint_base
+from typing_extensions import Buffer, Self, disjoint_base
 
 @final
 class ReadBuffer:
     def __len__(self) -> int: ...
     def __getitem__(self, key: slice, /) -> memoryview: ...
+    def __setitem__(self, key: slice, value: Buffer, /) -> None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @disjoint_base
