@@ -1,0 +1,160 @@
+"""The API of the websockets library, on the engine of picows.
+
+Change `import websockets` into `import picows.websockets as websockets`, or call `picows.websockets.install()` before
+anything imports `websockets`. Names are imported when they are asked for (see `imports`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .imports import lazy_import
+from .version import version as __version__  # noqa: F401
+
+__all__ = [
+    "connect",
+    "unix_connect",
+    "ClientConnection",
+    "route",
+    "unix_route",
+    "Router",
+    "basic_auth",
+    "broadcast",
+    "serve",
+    "unix_serve",
+    "ServerConnection",
+    "Server",
+    "ClientProtocol",
+    "Headers",
+    "HeadersLike",
+    "MultipleValuesError",
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "DuplicateParameter",
+    "HeaderLineTooLong",
+    "InvalidHandshake",
+    "InvalidHeader",
+    "InvalidHeaderFormat",
+    "InvalidHeaderValue",
+    "InvalidMessage",
+    "InvalidMethod",
+    "InvalidOrigin",
+    "InvalidParameterName",
+    "InvalidParameterValue",
+    "InvalidProtocol",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
+    "InvalidState",
+    "InvalidStatus",
+    "InvalidUpgrade",
+    "InvalidURI",
+    "NegotiationError",
+    "PayloadTooBig",
+    "ProtocolError",
+    "ProxyError",
+    "RequestLineTooLong",
+    "SecurityError",
+    "StatusLineTooLong",
+    "TooManyFragments",
+    "TooManyHeaders",
+    "WebSocketException",
+    "Close",
+    "CloseCode",
+    "Frame",
+    "Opcode",
+    "Request",
+    "Response",
+    "Protocol",
+    "Side",
+    "State",
+    "ServerProtocol",
+    "Data",
+    "ExtensionName",
+    "ExtensionParameter",
+    "LoggerLike",
+    "StatusLike",
+    "Origin",
+    "Subprotocol",
+]
+
+if TYPE_CHECKING:
+    from .asyncio.client import ClientConnection, connect, unix_connect
+    from .asyncio.router import Router, route, unix_route
+    from .asyncio.server import Server, ServerConnection, basic_auth, broadcast, serve, unix_serve
+    from .client import ClientProtocol
+    from .datastructures import Headers, HeadersLike, MultipleValuesError
+    from .exceptions import (
+        ConcurrencyError,
+        ConnectionClosed,
+        ConnectionClosedError,
+        ConnectionClosedOK,
+        DuplicateParameter,
+        HeaderLineTooLong,
+        InvalidHandshake,
+        InvalidHeader,
+        InvalidHeaderFormat,
+        InvalidHeaderValue,
+        InvalidMessage,
+        InvalidMethod,
+        InvalidOrigin,
+        InvalidParameterName,
+        InvalidParameterValue,
+        InvalidProtocol,
+        InvalidProxy,
+        InvalidProxyMessage,
+        InvalidProxyStatus,
+        InvalidState,
+        InvalidStatus,
+        InvalidUpgrade,
+        InvalidURI,
+        NegotiationError,
+        PayloadTooBig,
+        ProtocolError,
+        ProxyError,
+        RequestLineTooLong,
+        SecurityError,
+        StatusLineTooLong,
+        TooManyFragments,
+        TooManyHeaders,
+        WebSocketException,
+    )
+    from .frames import Close, CloseCode, Frame, Opcode
+    from .http11 import Request, Response
+    from .protocol import Protocol, Side, State
+    from .server import ServerProtocol
+    from .typing import (
+        Data,
+        ExtensionName,
+        ExtensionParameter,
+        LoggerLike,
+        Origin,
+        StatusLike,
+        Subprotocol,
+    )
+
+_NAMES = {
+    ".asyncio.client": "connect unix_connect ClientConnection",
+    ".asyncio.router": "route unix_route Router",
+    ".asyncio.server": "basic_auth broadcast serve unix_serve ServerConnection Server",
+    ".client": "ClientProtocol",
+    ".datastructures": "Headers HeadersLike MultipleValuesError",
+    ".frames": "Close CloseCode Frame Opcode",
+    ".http11": "Request Response",
+    ".protocol": "Protocol Side State",
+    ".server": "ServerProtocol",
+    ".typing": "Data ExtensionName ExtensionParameter LoggerLike StatusLike Origin Subprotocol",
+}
+_DEPRECATED = (
+    "AbortHandshake InvalidStatusCode RedirectHandshake WebSocketProtocolError WebSocketClientProtocol "
+    "WebSocketCommonProtocol WebSocketServer WebSocketServerProtocol"
+)
+_ALIASES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+lazy_import(
+    globals(),
+    aliases={name: _ALIASES.get(name, ".exceptions") for name in __all__},
+    deprecated_aliases=dict.fromkeys(_DEPRECATED.split(), "._legacy"),
+)

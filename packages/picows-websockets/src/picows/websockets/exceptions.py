@@ -33,6 +33,8 @@ import warnings
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .imports import lazy_import
+
 if TYPE_CHECKING:
     from .frames import Close
     from .http11 import Response
@@ -76,7 +78,11 @@ __all__ = [
 _ABNORMAL_CLOSURE = 1006
 
 
-class WebSocketException(Exception):
+class _Root(Exception):
+    """Because Python changes the bases of a class only if the first one is not built in."""
+
+
+class WebSocketException(_Root):
     """Base class of the exceptions of this package."""
 
 
@@ -463,9 +469,16 @@ def derive_from(library: ModuleType | None) -> None:
     """
     for cls, (first, *others) in _OWN_BASES.items():
         theirs = getattr(library, cls.__name__, None)
-        if not isinstance(theirs, type) or theirs is cls:
-            cls.__bases__ = (first, *others)
-        elif issubclass(theirs, first):  # Exception and their WebSocketException
-            cls.__bases__ = (theirs, *others)
-        else:
-            cls.__bases__ = (first, theirs, *others)
+        is_foreign = isinstance(theirs, type) and not issubclass(theirs, _Root)
+        cls.__bases__ = (first, theirs, *others) if is_foreign else (first, *others)
+
+
+lazy_import(
+    globals(),
+    deprecated_aliases={
+        "AbortHandshake": "._legacy",
+        "InvalidStatusCode": "._legacy",
+        "RedirectHandshake": "._legacy",
+        "WebSocketProtocolError": "._legacy",
+    },
+)
