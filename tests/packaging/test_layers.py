@@ -18,6 +18,7 @@ LAYERS = {
     1: {
         "body",
         "closing",
+        "deadlines",
         "deflate",
         "extensions",
         "handshake",

@@ -8,6 +8,7 @@ import gc
 import sys
 import time
 import weakref
+from http import HTTPStatus
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,18 @@ def served(data):
     return handshake
 
 
+#: The two ways to accept without fields of one's own.
+ACCEPTING = {
+    "respond": lambda handshake: handshake.respond(WSUpgradeResponse.create_101_response()),
+    "accept": ServerHandshake.accept,
+}
+
+
+@pytest.fixture(params=ACCEPTING.values(), ids=ACCEPTING.keys())
+def accept(request):
+    return request.param
+
+
 def pieces(data):
     return [data[i : i + 1] for i in range(len(data))]
 
@@ -88,7 +101,7 @@ def test_basic_auth():
 
 
 @pytest.mark.parametrize("cut", range(0, len(request_head()) + 1, 1))
-def test_every_split_of_a_request(cut):
+def test_every_split_of_a_request(cut, accept):
     data = request_head() + b"\x81\x80abcd"
     handshake = ServerHandshake()
     first = handshake.receive_data(data[:cut])
@@ -97,13 +110,23 @@ def test_every_split_of_a_request(cut):
     assert handshake.receive_data(data[cut:]) is True
     assert handshake.remainder == b"\x81\x80abcd"
     assert handshake.request.path == b"/chat"
-    sent, accepted = handshake.respond(WSUpgradeResponse.create_101_response())
+    assert list(handshake.request.headers.items()) == UPGRADE
+    sent, accepted = accept(handshake)
     assert accepted is True
     assert sent == (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Accept: " + ACCEPT.encode() + b"\r\n\r\n"
     )
     assert handshake.error is None
+    response = handshake.response
+    assert (response.version, response.status, response.body) == (b"HTTP/1.1", 101, None)
+    assert response.status is HTTPStatus.SWITCHING_PROTOCOLS
+    assert list(response.headers.items()) == [
+        ("Connection", "upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Accept", ACCEPT),
+    ]
+    assert response.to_bytes() == sent
 
 
 def test_J4_frames_that_arrive_before_the_answer_are_kept():
@@ -149,10 +172,10 @@ GOOD_REQUESTS = {
 
 
 @pytest.mark.parametrize(("changes", "extra"), GOOD_REQUESTS.values(), ids=GOOD_REQUESTS.keys())
-def test_upgrade_accepted(changes, extra):
+def test_upgrade_accepted(changes, extra, accept):
     handshake = served(request_head(changes, extra))
     start = time.perf_counter()
-    sent, accepted = handshake.respond(WSUpgradeResponse.create_101_response())
+    sent, accepted = accept(handshake)
     assert accepted is True
     assert sent.startswith(b"HTTP/1.1 101 ")
     assert time.perf_counter() - start < 0.05
@@ -320,6 +343,13 @@ def test_P8_invalid_upgrades(changes, extra, status, name):
     assert handshake.receive_data(b"more") is False
 
 
+@pytest.mark.parametrize(("changes", "extra", "status", "name"), REFUSED_UPGRADES.values(), ids=REFUSED_UPGRADES.keys())
+def test_P8_invalid_upgrades_cannot_be_accepted(changes, extra, status, name):
+    handshake, other = (served(request_head(changes, extra)) for _ in range(2))
+    assert handshake.accept() == other.respond(WSUpgradeResponse.create_101_response())
+    assert (handshake.error.status, handshake.error.name) == (status, name)
+
+
 def test_check_upgrade_request_alone():
     assert check_upgrade_request(WSUpgradeRequest(headers=CIMultiDict(UPGRADE))) == ACCEPT
     with pytest.raises(WSInvalidUpgradeError):
@@ -399,11 +429,26 @@ def test_W6_responses_that_cannot_be_sent():
     assert handshake.respond(WSUpgradeResponse.create_error_response(500))[1] is False
     with pytest.raises(RuntimeError, match="before"):
         handshake.respond(WSUpgradeResponse.create_error_response(500))
+    with pytest.raises(RuntimeError, match="before"):
+        handshake.accept()
 
 
-def test_no_answer_without_a_request():
+def test_no_answer_without_a_request(accept):
     with pytest.raises(RuntimeError, match="no request"):
-        ServerHandshake().respond(WSUpgradeResponse.create_101_response())
+        accept(ServerHandshake())
+
+
+def test_accepted_once(accept):
+    handshake = served(request_head())
+    accept(handshake)
+    with pytest.raises(RuntimeError, match="before"):
+        accept(handshake)
+
+
+def test_what_the_application_does_to_the_headers_is_its_own_business(accept):
+    handshake = served(request_head())
+    handshake.request.headers.clear()
+    assert accept(handshake)[1] is True
 
 
 # Refusals as such

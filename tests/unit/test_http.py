@@ -62,6 +62,29 @@ def test_parse_request():
     assert request.headers.getall("X-a") == ["1", "2"]
 
 
+def test_headers_are_made_once_and_may_be_changed():
+    for parsed in (parse_request(REQUEST), parse_response(RESPONSE)):
+        headers = parsed.headers
+        assert parsed.headers is headers
+        headers["X-A"] = "3"
+        assert parsed.headers.getall("x-a") == ["3"]
+        parsed.headers = CIMultiDict(a="b")
+        assert list(parsed.headers.items()) == [("a", "b")]
+
+
+def test_F1_a_parsed_message_keeps_little_more_than_its_head():
+    """An idle connection keeps its request and its response."""
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has no tracemalloc")
+    head = REQUEST[:-2] + b"X-Long: " + b"x" * 1000 + b"\r\n\r\n"
+    parse_request(head)
+    tracemalloc.start()
+    try:
+        kept = [parse_request(bytes([*head])) for _ in range(100)]
+        assert tracemalloc.get_traced_memory()[0] / len(kept) < len(head) + 300
+    finally:
+        tracemalloc.stop()
+
+
 def test_parse_request_without_headers():
     assert len(parse_request(b"GET / HTTP/1.1\r\n\r\n").headers) == 0
 

@@ -9,6 +9,9 @@ The server checks in two stages because the factory may answer plain HTTP reques
 proxy in front could understand differently (a body, two Hosts). Every refusal ends the connection: it says
 `Connection: close`, and whatever the peer sends after it is discarded.
 
+What an ordinary client sends is checked on a dict of the fields; WSUpgradeRequest.headers is made only if the
+application asks for it, or to say exactly what is wrong.
+
 No exception is stored with its traceback: that refers to the handshake, and the cycle would keep a dead connection in
 memory.
 """
@@ -29,15 +32,16 @@ from .body import RefusalBody
 from .errors import WSHandshakeEOFError, WSHandshakeError, WSInvalidHeaderError, WSInvalidUpgradeError
 from .extensions import HEADER_NAME as EXTENSIONS
 from .extensions import parse_extensions
-from .head import MAX_REFUSAL_BODY, HeadReader, message_error, show
+from .head import MAX_REFUSAL_BODY, HeadReader, message_error, show, split_head
 from .http import (
     WSHeadersLike,
     WSUpgradeRequest,
     WSUpgradeResponse,
+    accepting_response,
     encode_head,
     header_pairs,
     header_tokens,
-    parse_request,
+    parse_request_fields,
     parse_response,
 )
 from .url import WSParsedURL
@@ -47,6 +51,9 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: How many interim responses (RFC 9110 15.2) may come before the final one.
 MAX_INTERIM_RESPONSES = 8
 
+_ACCEPTANCE = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _TARGET = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~!$&'()*+,;=%-]{1,255})(?::[0-9]{0,5})?")
@@ -195,13 +202,18 @@ class ServerHandshake:
         error: why respond() refused an upgrade that the application had accepted, or None.
     """
 
+    __slots__ = ("_fields", "_head", "_reader", "_refused", "error", "remainder", "request", "response")
+
     def __init__(self) -> None:
         self.request: Optional[WSUpgradeRequest] = None
         self.remainder = b""
         self.response: Optional[WSUpgradeResponse] = None
         self.error: Optional[WSHandshakeError] = None
-        self._reader = HeadReader(is_request=True)
+        # For a head that comes in pieces.
+        self._reader: Optional[HeadReader] = None
         self._head = b""
+        # The request's fields by their names in lower case, if no name repeats.
+        self._fields: dict[str, str] = {}
         self._refused = False
 
     def receive_data(self, data: bytes) -> bool:
@@ -220,7 +232,10 @@ class ServerHandshake:
             self.remainder += data
             return True
         try:
-            found = self._reader.feed(data)
+            found = split_head(data) if self._reader is None else None
+            if found is None:
+                self._reader = self._reader or HeadReader(is_request=True)
+                found = self._reader.feed(data)
             if found is None:
                 return False
             self._take_request(*found)
@@ -234,8 +249,17 @@ class ServerHandshake:
         self._refused = True
         if self._head:
             raise WSHandshakeEOFError("the client hung up before its request was answered", self._head)
-        received = self._reader.received
+        received = self._reader.received if self._reader is not None else b""
         raise WSHandshakeEOFError(f"the client hung up after {len(received)} bytes of its request", received)
+
+    def accept(self) -> tuple[bytes, bool]:
+        """Answer with a 101 that has nothing but what RFC 6455 4.2.2 asks for. Results and errors as for respond()."""
+        key = _upgrade_key(self._fields)
+        if key is None or self.response is not None:
+            return self.respond(WSUpgradeResponse.create_101_response())
+        data = _ACCEPTANCE % accept_key(key).encode("ascii")
+        self.response = accepting_response(data)
+        return data, True
 
     def respond(self, response: WSUpgradeResponse) -> tuple[bytes, bool]:
         """Answer the request, once.
@@ -260,7 +284,8 @@ class ServerHandshake:
             if self.request is None:
                 raise RuntimeError("there is no request that could be accepted")
             try:
-                sent = _acceptance(response, check_upgrade_request(self.request))
+                key = _upgrade_key(self._fields)
+                sent = _acceptance(response, accept_key(key) if key else check_upgrade_request(self.request))
             except WSHandshakeError as exc:
                 exc.raw_header = self._head
                 self.error = exc.with_traceback(None)
@@ -273,8 +298,12 @@ class ServerHandshake:
 
     def _take_request(self, head: bytes, rest: bytes) -> None:
         try:
-            request = parse_request(head)
-            _check_host_and_body(request)
+            request, fields = parse_request_fields(head)
+            by_name = {name.lower(): value for name, value in fields}
+            if len(by_name) == len(fields) and _is_without_body(by_name) and _HOST.fullmatch(by_name.get("host", "")):
+                self._fields = by_name
+            else:
+                _check_host_and_body(request)
         except WSHandshakeError as exc:
             exc.raw_header, exc.raw_body = head, rest[:MAX_REFUSAL_BODY]
             raise
@@ -311,6 +340,23 @@ def check_upgrade_request(request: WSUpgradeRequest) -> str:
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise _header_error(WSInvalidHeaderError, headers, "Sec-WebSocket-Key", "16 bytes in base64")
     return accept_key(keys[0])
+
+
+def _upgrade_key(fields: dict[str, str]) -> Optional[str]:
+    """Sec-WebSocket-Key of a request that check_upgrade_request accepts, or None if that must look more closely."""
+    key = fields.get("sec-websocket-key", "")
+    if (
+        fields.get("upgrade", "").lower() == "websocket"
+        and "upgrade" in [token.strip(" \t") for token in fields.get("connection", "").lower().split(",")]
+        and fields.get("sec-websocket-version") == "13"
+        and _KEY.fullmatch(key)
+    ):
+        return key
+    return None
+
+
+def _is_without_body(fields: dict[str, str]) -> bool:
+    return "transfer-encoding" not in fields and fields.get("content-length", "0") == "0"
 
 
 def _check_host_and_body(request: WSUpgradeRequest) -> None:

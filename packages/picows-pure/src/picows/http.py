@@ -297,17 +297,12 @@ def parse_request(head: bytes) -> WSUpgradeRequest:
 
 def parse_request_fields(head: bytes) -> tuple[WSUpgradeRequest, list[tuple[str, str]]]:
     """As parse_request, with the fields beside the request: whoever needs few of them need not ask for `headers`."""
-    fields = _find_fields(head, is_request=True)
     line = _REQUEST_LINE.match(head)
-    if line is None:
+    target = line[1] if line else b""
+    if not _TARGET.fullmatch(target) or (b"%" in target and _BROKEN_ESCAPE.search(target)):
         _check_lines(head, is_request=True)
         raise _request_line_error(head)
-    target = line[1]
-    if not _TARGET.fullmatch(target):
-        _check_lines(head, is_request=True)
-        raise message_error(f"request target {show(target)} is neither a path nor an http URL", head)
-    if b"%" in target and _BROKEN_ESCAPE.search(target):
-        raise message_error(f"request target {show(target)} contains % without two hexadecimal digits", head)
+    fields = _find_fields(head, is_request=True)
     request = WSUpgradeRequest.__new__(WSUpgradeRequest)
     request.method, request.path, request.version, request._headers = b"GET", target, b"HTTP/1.1", head
     return request, fields
@@ -360,11 +355,13 @@ def _request_line_error(head: bytes) -> WSInvalidMessageError:
     parts = line.split(b" ")
     if len(parts) != 3 or not (_TOKEN_BYTES.fullmatch(parts[0]) and parts[1] and _HTTP_VERSION.fullmatch(parts[2])):
         return message_error(f"request line {show(line)} is not a method, a target and 'HTTP/1.1'", head)
-    if parts[0] == b"PRI":
-        return message_error("expected an HTTP/1.1 request, received the preface of HTTP/2", head)
     if parts[2] != b"HTTP/1.1":
         return message_error(f"HTTP version {show(parts[2])} is not supported, only 'HTTP/1.1' is", head, 505)
-    return message_error(f"method {show(parts[0])} is not allowed, only 'GET' is", head, 405)
+    if parts[0] != b"GET":
+        return message_error(f"method {show(parts[0])} is not allowed, only 'GET' is", head, 405)
+    if not _TARGET.fullmatch(parts[1]):
+        return message_error(f"request target {show(parts[1])} is neither a path nor an http URL", head)
+    return message_error(f"request target {show(parts[1])} contains % without two hexadecimal digits", head)
 
 
 def _find_fields(head: bytes, is_request: bool) -> list[tuple[str, str]]:

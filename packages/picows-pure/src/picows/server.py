@@ -6,20 +6,21 @@ import asyncio
 import inspect
 import logging
 import os
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Awaitable, Callable, Generator, Optional, Set, Union
 
 from ._engine import pick
 from .abc import Engine, EngineListener
 from .closing import close_payload
-from .enums import WSAutoPingStrategy, WSCloseCode
+from .deadlines import Deadlines
+from .enums import PICOWS_DEBUG_LL, WSAutoPingStrategy, WSCloseCode
 from .errors import WSHandshakeError
 from .handshake import ServerHandshake, refusal
 from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, hide_credentials
 from .options import (
     DEFAULT_HANDSHAKE_TIMEOUT,
     NOT_GIVEN,
+    AnyLogger,
     WSLoggerLike,
     check_callable,
     check_timeout,
@@ -37,30 +38,37 @@ LINGER_S = 1.0
 MAX_SENT_AHEAD = 64 * 1024
 
 
-@dataclass(frozen=True)
 class _ServerSettings:
     """What all openings of a server share."""
 
-    loop: asyncio.AbstractEventLoop
-    engine: Engine
-    factory: WSServerListenerFactory
-    handshake_timeout_s: Optional[float]
-    #: The handshakes in progress.
-    openings: Set[ServerOpening] = field(default_factory=set)
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        engine: Engine,
+        factory: WSServerListenerFactory,
+        logger: AnyLogger,
+        handshake_timeout_s: Optional[float],
+    ) -> None:
+        self.loop = loop
+        self.listener_class: type[Any] = engine.WSListener
+        self.factory = factory
+        self.logger = logger
+        #: The handshakes in progress.
+        self.openings: Deadlines[ServerOpening] = Deadlines(loop, handshake_timeout_s, ServerOpening._on_timeout)
 
 
 class ServerOpening:
     """The opening handshake of one accepted connection (see `picows.abc.Opening`)."""
 
-    __slots__ = ("_settings", "_handshake", "_protocol", "_timer", "_task", "_pending", "_is_over")
+    __slots__ = ("_settings", "_handshake", "_protocol", "_linger", "_task", "_sent_ahead", "_is_over")
 
     def __init__(self, settings: _ServerSettings) -> None:
         self._settings = settings
         self._handshake = ServerHandshake()
         self._protocol: Any = None
-        self._timer: Optional[asyncio.TimerHandle] = None
+        self._linger: Optional[asyncio.TimerHandle] = None
         self._task: Optional[asyncio.Task[None]] = None
-        self._pending = bytearray()
+        self._sent_ahead: Optional[bytearray] = None
         #: Nothing that the peer sends matters any more.
         self._is_over = False
 
@@ -68,9 +76,6 @@ class ServerOpening:
         """Start the clock."""
         self._protocol = protocol
         self._settings.openings.add(self)
-        timeout = self._settings.handshake_timeout_s
-        if timeout is not None:
-            self._timer = self._settings.loop.call_later(timeout, self._on_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Read the request; ask the factory once it is complete."""
@@ -100,8 +105,10 @@ class ServerOpening:
 
     def _keep(self, data: bytes) -> None:
         """The client sends ahead while the factory is awaited. Reading goes on, to notice when it hangs up."""
-        self._pending += data
-        if len(self._pending) > MAX_SENT_AHEAD:
+        if self._sent_ahead is None:
+            self._sent_ahead = bytearray()
+        self._sent_ahead += data
+        if len(self._sent_ahead) > MAX_SENT_AHEAD:
             self._protocol.transport.underlying_transport.pause_reading()
 
     def turn_away(self) -> None:
@@ -113,7 +120,7 @@ class ServerOpening:
         settings = self._settings
         try:
             answer = settings.factory(self._handshake.request)  # type: ignore[arg-type]
-            if inspect.isawaitable(answer):
+            if not isinstance(answer, settings.listener_class) and inspect.isawaitable(answer):
                 self._task = settings.loop.create_task(self._await_answer(answer))
                 return
         except Exception as exc:
@@ -130,7 +137,7 @@ class ServerOpening:
         finally:
             self._task = None
         if not self._is_over:
-            if len(self._pending) > MAX_SENT_AHEAD:
+            if self._sent_ahead is not None and len(self._sent_ahead) > MAX_SENT_AHEAD:
                 self._protocol.transport.underlying_transport.resume_reading()
             self._answer(answer)
 
@@ -141,21 +148,19 @@ class ServerOpening:
 
     def _answer(self, answer: Any) -> None:
         """Turn what the factory returned into a response."""
-        listener = None
-        if isinstance(answer, self._settings.engine.WSListener):
-            response, listener = WSUpgradeResponse.create_101_response(), answer
+        if isinstance(answer, self._settings.listener_class):
+            self._write(*self._handshake.accept(), answer)
         elif isinstance(answer, WSUpgradeResponseWithListener):
-            response, listener = answer.response, answer.listener
+            self._send(answer.response, answer.listener)
         elif answer is None:
-            response = WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, b"404 Not Found")
+            self._send(WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, b"404 Not Found"))
         else:
             self._log(logging.ERROR, "the listener factory returned %s, not a WSListener", type(answer).__name__)
-            response = WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
-        self._send(response, listener)
+            self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))
 
     def _send(self, response: WSUpgradeResponse, listener: Any = None) -> None:
-        """Send the response; open the connection if it is a 101 to a valid request, else close it."""
-        handshake, protocol = self._handshake, self._protocol
+        """Send a response of the application's or of ours."""
+        handshake = self._handshake
         try:
             data, is_accepted = handshake.respond(response)
         except (TypeError, ValueError) as exc:
@@ -163,12 +168,20 @@ class ServerOpening:
             data, is_accepted = handshake.respond(
                 WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
             )
+        self._write(data, is_accepted, listener)
+
+    def _write(self, data: bytes, is_accepted: bool, listener: Any) -> None:
+        """Write the response; open the connection if it is a 101 to a valid request, else close it."""
+        handshake, protocol = self._handshake, self._protocol
         self._is_over = True
         self._end()
-        protocol.transport._log_bytes("sending response", hide_credentials(data))
+        if self._settings.logger.isEnabledFor(PICOWS_DEBUG_LL):
+            protocol.transport._log_bytes("sending response", hide_credentials(data))
         protocol.transport.underlying_transport.write(data)
         if is_accepted:
-            remainder = handshake.remainder + bytes(self._pending)
+            remainder = handshake.remainder
+            if self._sent_ahead is not None:
+                remainder += self._sent_ahead
             protocol.open(listener, handshake.request, handshake.response, remainder)
             return
         if handshake.error is not None:
@@ -186,23 +199,23 @@ class ServerOpening:
         except OSError:  # the client has reset the connection, and nobody has read that yet
             transport.abort()
             return
-        self._timer = self._settings.loop.call_later(LINGER_S, transport.abort)
+        self._linger = self._settings.loop.call_later(LINGER_S, transport.abort)
 
     def _on_timeout(self) -> None:
-        self._timer = None
-        self._log(logging.INFO, "no complete request within %s s", self._settings.handshake_timeout_s)
+        self._log(logging.INFO, "no complete request within %s s", self._settings.openings.timeout_s)
         self._is_over = True
         self._end()
         self._protocol.transport.underlying_transport.close()
 
     def _end(self) -> None:
         self._settings.openings.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        task, self._task = self._task, None
-        if task is not None and task is not asyncio.current_task(self._settings.loop):
-            task.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self._task is not None:
+            task, self._task = self._task, None
+            if task is not asyncio.current_task(self._settings.loop):
+                task.cancel()
 
     def _log(self, level: int, message: str, *args: object, exc_info: Any = None) -> None:
         self._protocol.transport._log(level, message, *args, exc_info=exc_info)
@@ -225,7 +238,7 @@ class WSServer(asyncio.AbstractServer):
     """
 
     def __init__(
-        self, server: Any, connections: Set[Any], openings: Set[ServerOpening], close_timeout: Optional[float]
+        self, server: Any, connections: Set[Any], openings: Deadlines[ServerOpening], close_timeout: Optional[float]
     ) -> None:
         self._server = server
         self._close_timeout = close_timeout
@@ -404,14 +417,15 @@ async def ws_create_server(
     check_callable("ws_listener_factory", ws_listener_factory)
     loop = asyncio.get_running_loop()
     timeout_s = handshake_timeout(websocket_handshake_timeout, open_timeout)
-    settings = _ServerSettings(loop, pick(engine), ws_listener_factory, timeout_s)
+    picked = pick(engine)
+    settings = _ServerSettings(loop, picked, ws_listener_factory, options.logger, timeout_s)
     connections: Set[Any] = set()
 
     use_it = resolve_aiofastnet(use_aiofastnet)
     is_plain = not use_it and kwargs.get("ssl") is None
 
     def make_protocol() -> Any:
-        return settings.engine.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)
+        return picked.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)
 
     if unix_path is None:
         server = await loop_method(loop, "create_server", use_it)(make_protocol, host, port, **kwargs)

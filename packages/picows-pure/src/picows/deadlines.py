@@ -1,0 +1,64 @@
+"""One timer for many deadlines that are all equally far away when they are set.
+
+Most handshakes are completed and most closing connections end long before their time is over. A timer for each would
+be made and cancelled for nothing. Here they stand in a dict, which is in the order of the deadlines because the newest
+is always the latest. One timer waits for the first of them; it is not cancelled when that is removed, but finds the
+next one when it fires.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Generic, Iterator, Optional, TypeVar
+
+T = TypeVar("T")
+
+
+class Deadlines(Generic[T]):
+    """Those whose time is running. They must be hashable.
+
+    Args:
+        loop: anything with `time()` and `call_at()`.
+        timeout_s: how long each has, in seconds; None is for ever.
+        on_expired: called with the one whose time is over. It has been removed before.
+    """
+
+    __slots__ = ("_deadlines", "_loop", "_on_expired", "_timer", "timeout_s")
+
+    def __init__(self, loop: Any, timeout_s: Optional[float], on_expired: Callable[[T], object]) -> None:
+        self.timeout_s = math.inf if timeout_s is None else timeout_s
+        self._loop = loop
+        self._on_expired = on_expired
+        self._deadlines: dict[T, float] = {}
+        self._timer: Any = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._deadlines)
+
+    def add(self, one: T) -> None:
+        """From now on its time is running. It must not be there already."""
+        deadline = self._deadlines[one] = self._loop.time() + self.timeout_s
+        if self._timer is None and deadline != math.inf:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def discard(self, one: T) -> None:
+        """Its time does not matter any more. No-op if it is not there."""
+        self._deadlines.pop(one, None)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        expired = []
+        for one, deadline in self._deadlines.items():
+            if deadline > now:
+                break
+            expired.append(one)
+        try:
+            for one in expired:
+                # The end of one may have been the end of others.
+                if self._deadlines.pop(one, None) is not None:
+                    self._on_expired(one)
+        finally:
+            first = next(iter(self._deadlines.values()), None)
+            if first is not None and self._timer is None:
+                self._timer = self._loop.call_at(first, self._on_timer)

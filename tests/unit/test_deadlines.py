@@ -1,0 +1,140 @@
+"""Deadlines: one timer, whoever comes and goes."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional
+
+import pytest
+
+from picows.deadlines import Deadlines
+
+
+class Loop:
+    """A clock of the test's own, and the timers that were set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: List[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> object:
+        self.timers.append((when, callback))
+        return object()
+
+    def run_until(self, when: float) -> None:
+        """Run what is due until then."""
+        while self.timers and min(self.timers)[0] <= when:
+            timer = min(self.timers)
+            self.timers.remove(timer)
+            self.now = max(self.now, timer[0])
+            timer[1]()
+        self.now = when
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def expired() -> List[str]:
+    return []
+
+
+@pytest.fixture
+def deadlines(loop: Loop, expired: List[str]) -> Deadlines[str]:
+    return Deadlines(loop, 10, expired.append)
+
+
+def test_each_has_its_full_time(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    for name in "abc":
+        deadlines.add(name)
+        loop.run_until(loop.now + 3)
+    assert list(deadlines) == ["a", "b", "c"]
+    for when, names in ((109.9, []), (110, ["a"]), (112.9, ["a"]), (113, ["a", "b"]), (116, ["a", "b", "c"])):
+        loop.run_until(when)
+        assert expired == names
+    assert list(deadlines) == []
+
+
+def test_nothing_happens_to_those_that_were_removed(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    for name in "abcd":
+        deadlines.add(name)
+        loop.run_until(loop.now + 1)
+    deadlines.discard("a")
+    deadlines.discard("c")
+    deadlines.discard("c")
+    deadlines.discard("never there")
+    loop.run_until(200)
+    assert expired == ["b", "d"]
+
+
+def test_thousands_that_come_and_go_share_one_timer(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    for number in range(5000):
+        deadlines.add(str(number))
+        assert len(loop.timers) == 1
+        loop.run_until(loop.now + 0.001)
+        deadlines.discard(str(number))
+    loop.run_until(loop.now + 10)
+    assert (loop.timers, expired) == ([], [])
+    deadlines.add("again")
+    loop.run_until(loop.now + 10)
+    assert expired == ["again"]
+
+
+def test_a_timer_that_fires_early_is_set_again(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    deadlines.add("a")
+    ((when, fire),) = loop.timers
+    loop.timers.clear()
+    loop.now = when - 1e-9
+    fire()
+    assert expired == []
+    loop.run_until(when)
+    assert expired == ["a"]
+
+
+@pytest.mark.parametrize("timeout_s", [None, float("inf")])
+def test_for_ever(loop: Loop, expired: List[str], timeout_s: Optional[float]) -> None:
+    deadlines: Deadlines[str] = Deadlines(loop, timeout_s, expired.append)
+    deadlines.add("a")
+    assert (loop.timers, list(deadlines)) == ([], ["a"])
+    deadlines.discard("a")
+    assert list(deadlines) == []
+
+
+def test_one_that_expires_may_end_others_and_begin_new_ones(loop: Loop) -> None:
+    ended = []
+
+    def on_expired(name: str) -> None:
+        ended.append(name)
+        deadlines.discard("b")
+        if name == "a":
+            deadlines.add("later")
+
+    deadlines: Deadlines[str] = Deadlines(loop, 10, on_expired)
+    for name in "abc":
+        deadlines.add(name)
+    loop.run_until(110)
+    assert ended == ["a", "c"]
+    assert len(loop.timers) == 1
+    loop.run_until(120)
+    assert ended == ["a", "c", "later"]
+
+
+def test_an_exception_does_not_stop_the_others(loop: Loop) -> None:
+    ended = []
+
+    def on_expired(name: str) -> None:
+        ended.append(name)
+        if name == "a":
+            raise ValueError(name)
+
+    deadlines: Deadlines[str] = Deadlines(loop, 10, on_expired)
+    deadlines.add("a")
+    deadlines.add("b")
+    with pytest.raises(ValueError, match="a"):
+        loop.run_until(110)
+    loop.run_until(110)
+    assert ended == ["a", "b"]
