@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -58,7 +59,8 @@ def connect(engine: Any) -> Iterator[Callable[..., Any]]:
         return connections[-1]
 
     yield make
-    for connection in connections:
+    while connections:  # pytest keeps `make`, and so the list, until after the last fixture
+        connection = connections.pop(0)
         connection.shut()
         assert not connection.wire.written_late, "W15: written after disconnect"
 
@@ -92,3 +94,32 @@ def asyncio_errors() -> Iterator[list[str]]:
     finally:
         logger.removeHandler(collector)
     assert not collector.messages, "asyncio reported:\n" + "\n".join(collector.messages)
+
+
+def _live_objects() -> Any:
+    """What a debug build of picows.core counts, less what the thread keeps for its next batch; None without one."""
+    core = sys.modules.get("picows.core")
+    if core is None or core._kernels.live_objects() is None:
+        return None
+    core.pool._drop_caches()
+    counts = core._kernels.live_objects()
+    counts["read buffers"] -= counts.pop("pools")  # each thread's shared one
+    return counts
+
+
+@pytest.fixture(autouse=True)
+def live_objects(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """In a debug build of picows.core: every object and block of memory that a test made is gone at its end."""
+    before = _live_objects()
+    yield
+    if before is None or before == _live_objects():
+        return
+    for phase in ("setup", "call"):  # what was logged holds exceptions, and they what has raised them
+        caplog.get_records(phase).clear()
+    for value in getattr(request.node, "callspec", SimpleNamespace(params={})).params.values():
+        if isinstance(value, BaseException):  # raised by the test, and kept by pytest until the end
+            value.__traceback__ = None
+    gc.collect()
+    after = _live_objects()
+    left = {kind: count - before[kind] for kind, count in after.items() if count > before[kind]}
+    assert not left, f"objects of picows.core are left: {left}"

@@ -22,3 +22,21 @@ cdef extern from "picows_kernels.h":
 
 # What PICOWS_SIMD asked for, or the best that runs here. Constant: call it once at import and keep the pointer.
 cdef const picows_kernels *active_kernels() noexcept nogil
+
+cdef extern from "debug.h":
+    enum:
+        PICOWS_IS_DEBUG
+
+# Kinds of objects that debug builds count.
+cdef enum:
+    LIVE_READ_BUFFER
+    LIVE_FRAME
+    LIVE_FRAGMENT
+    LIVE_POOL
+    LIVE_TRANSPORT
+    LIVE_RECEIVER
+    LIVE_OUTBOX
+    LIVE_TAIL
+    LIVE_KINDS
+
+cdef void count_live(int kind, int change) noexcept nogil

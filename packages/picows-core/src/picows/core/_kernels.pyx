@@ -156,4 +156,28 @@ def validate_utf8(str name not None, data) -> int:
         PyBuffer_Release(&text)
 
 
+cdef int _live[LIVE_KINDS]
+
+
+cdef void count_live(int kind, int change) noexcept nogil:
+    """An object of this kind was made (1) or freed (-1). Callers ask PICOWS_IS_DEBUG first."""
+    _live[kind] += change
+
+
+def live_objects() -> dict | None:
+    """How many objects and blocks of memory of each kind there are; None in builds that do not count them."""
+    if not PICOWS_IS_DEBUG:
+        return None
+    return {
+        "read buffers": _live[LIVE_READ_BUFFER],
+        "frames": _live[LIVE_FRAME],
+        "fragments": _live[LIVE_FRAGMENT],
+        "pools": _live[LIVE_POOL],
+        "transports": _live[LIVE_TRANSPORT],
+        "receivers": _live[LIVE_RECEIVER],
+        "outboxes": _live[LIVE_OUTBOX],
+        "tails": _live[LIVE_TAIL],
+    }
+
+
 _choose()

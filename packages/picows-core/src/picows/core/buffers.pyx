@@ -5,6 +5,8 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.string cimport memset
 
+from ._kernels cimport LIVE_READ_BUFFER, PICOWS_IS_DEBUG, count_live
+
 
 @cython.final
 @cython.no_gc
@@ -17,9 +19,13 @@ cdef class ReadBuffer:
 
     def __cinit__(self):
         self.data = NULL
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_READ_BUFFER, 1)
 
     def __dealloc__(self):
         PyMem_RawFree(self.data)
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_READ_BUFFER, -1)
 
     def __len__(self):
         return self.stop - self.start

@@ -1,6 +1,6 @@
-# The constants of picows.enums for C code. The values are those of RFC 6455 5.2 and 7.4.1.
+# The constants of picows.enums for C code; converted to Python they are its members (see enums.py). The values are those of RFC 6455 5.2 and 7.4.1.
 
-cdef enum WSMsgType:
+cpdef enum WSMsgType:
     CONTINUATION = 0
     TEXT = 1
     BINARY = 2
@@ -8,7 +8,7 @@ cdef enum WSMsgType:
     PING = 9
     PONG = 10
 
-cdef enum WSCloseCode:
+cpdef enum WSCloseCode:
     NO_INFO = 0
     OK = 1000
     GOING_AWAY = 1001
@@ -24,7 +24,7 @@ cdef enum WSCloseCode:
     TRY_AGAIN_LATER = 1013
     BAD_GATEWAY = 1014
 
-cdef enum WSAutoPingStrategy:
+cpdef enum WSAutoPingStrategy:
     PING_WHEN_IDLE = 1
     PING_PERIODICALLY = 2
 

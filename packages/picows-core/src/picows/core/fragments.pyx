@@ -9,6 +9,8 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_Check, PyUnicode_CheckExact, PyUnicode_DecodeUTF8
 
+from ._kernels cimport LIVE_FRAGMENT, PICOWS_IS_DEBUG, count_live
+
 
 @cython.final
 @cython.no_gc
@@ -16,7 +18,13 @@ from cpython.unicode cimport PyUnicode_Check, PyUnicode_CheckExact, PyUnicode_De
 cdef class Fragment:
     """Some consecutive frames of a message."""
 
+    def __cinit__(self):
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_FRAGMENT, 1)
+
     def __dealloc__(self):
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_FRAGMENT, -1)
         # One after the other: freed recursively, a long chain would overflow the stack.
         cdef Fragment rest = self.follower
         cdef Fragment fragment

@@ -12,6 +12,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
+from ._kernels cimport LIVE_FRAME, PICOWS_IS_DEBUG, count_live
+
 from picows.enums import WSCloseCode as _WSCloseCode
 from picows.enums import WSMsgType as _WSMsgType
 
@@ -74,6 +76,12 @@ cdef class WSFrame:
     def __cinit__(self):
         self.payload_ptr = b""
         self._msg_type_member = _members[0]
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_FRAME, 1)
+
+    def __dealloc__(self):
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_FRAME, -1)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.payload_ptr, self.payload_size, 1, flags)

@@ -41,6 +41,7 @@ cdef class Pool:
     cdef ReadBuffer take_large(self, Py_ssize_t size)
     cdef void recycle(self, ReadBuffer buffer) noexcept
     cpdef forget_keys(self)
+    cpdef drop_caches(self)
 
 
 cdef Pool current_pool()

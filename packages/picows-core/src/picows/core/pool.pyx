@@ -19,6 +19,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.string cimport memcpy, memset
 
+from ._kernels cimport LIVE_OUTBOX, LIVE_POOL, PICOWS_IS_DEBUG, count_live
 from .buffers cimport HEADROOM, new_read_buffer
 from .frame cimport new_frame
 
@@ -37,6 +38,8 @@ cdef class Pool:
     """The shared state of one thread's connections."""
 
     def __cinit__(self):
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_POOL, 1)
         self.keys = NULL
         self.spare_outbox = NULL
         self.scratch = <char*>PyMem_RawMalloc(SCRATCH_SIZE + MAX_HEADER)
@@ -55,8 +58,12 @@ cdef class Pool:
         if self.keys is not NULL:
             memset(self.keys, 0, KEYS_PER_BLOCK * 4)
         PyMem_RawFree(self.scratch)
-        PyMem_RawFree(self.spare_outbox)
         PyMem_RawFree(self.keys)
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_POOL, -1)
+            if self.spare_outbox is not NULL:
+                count_live(LIVE_OUTBOX, -1)
+        PyMem_RawFree(self.spare_outbox)
 
     cdef uint32_t next_key(self) except? 0:
         """A fresh masking key, as it lies in memory."""
@@ -71,6 +78,15 @@ cdef class Pool:
         memcpy(self.keys, PyBytes_AS_STRING(block), KEYS_PER_BLOCK * 4)
         self.next_key_index = 0
         return 0
+
+    cpdef drop_caches(self):
+        """Free what is kept for the next batch only."""
+        self.frame = None
+        self.spare = None
+        if PICOWS_IS_DEBUG and self.spare_outbox is not NULL:
+            count_live(LIVE_OUTBOX, -1)
+        PyMem_RawFree(self.spare_outbox)
+        self.spare_outbox = NULL
 
     cpdef forget_keys(self):
         """Draw a new block for the next key."""
@@ -116,6 +132,11 @@ cdef Pool current_pool():
     if pool is None:
         pool = _local.pool = Pool()
     return <Pool>pool
+
+
+def _drop_caches():
+    """Free what the calling thread's connections keep for their next batch; for tests that count objects."""
+    current_pool().drop_caches()
 
 
 def _forget_all_keys():

@@ -76,6 +76,7 @@ cdef class Receiver:
     cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
     cdef int _keep_tail(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _leave_buffer(self, ReadBuffer buffer) except -1
+    cdef void _free_tail(self) noexcept
     cdef int _begin_pending(
         self, picows_header* header, const uint8_t* data, Py_ssize_t available, bint is_text
     ) except -1

@@ -24,7 +24,15 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ._kernels cimport active_kernels, picows_kernels, picows_rotate_key
+from ._kernels cimport (
+    LIVE_RECEIVER,
+    LIVE_TAIL,
+    PICOWS_IS_DEBUG,
+    active_kernels,
+    count_live,
+    picows_kernels,
+    picows_rotate_key,
+)
 from .buffers cimport HEADROOM, new_read_buffer
 from .closing cimport WSCloseHandshake, WSCloseInfo
 from .enums cimport WSMsgType
@@ -75,6 +83,8 @@ cdef class Receiver:
 
     def __cinit__(self):
         self._tail = NULL
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_RECEIVER, 1)
 
     def __init__(self, loop, options, opening, registry=None):
         self._loop = loop
@@ -88,7 +98,9 @@ cdef class Receiver:
         self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
 
     def __dealloc__(self):
-        PyMem_RawFree(self._tail)
+        self._free_tail()
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_RECEIVER, -1)
 
     @property
     def transport(self):
@@ -141,7 +153,7 @@ cdef class Receiver:
         self._is_open = False
         self._pending = None
         self._state = None
-        self._tail_size = 0
+        self._free_tail()
         try:
             if listener is not None:
                 transport._log(logging.INFO, "disconnected%s", f": {exc!r}" if exc else "")
@@ -201,9 +213,7 @@ cdef class Receiver:
                 data -= self._tail_size
                 nbytes += self._tail_size
                 memcpy(data, self._tail, self._tail_size)
-                self._tail_size = 0
-                PyMem_RawFree(self._tail)
-                self._tail = NULL
+                self._free_tail()
             self._process(buffer, data, nbytes)
         elif self._opening is not None:
             self._opening.data_received(PyBytes_FromStringAndSize(data, nbytes))
@@ -278,6 +288,8 @@ cdef class Receiver:
 
     cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
         """Deliver the frames in these bytes, and keep what is left of them."""
+        assert self._pending is None and self._tail is NULL, "a batch begins while part of a frame is kept"
+        assert buffer.data <= <char*>data and <char*>data + size <= buffer.data + buffer.capacity, "bytes out of bounds"
         cdef WSTransport transport = self._transport
         cdef MessageState state = self._state
         cdef WSFrame frame = self._pool.take_frame(buffer)
@@ -348,12 +360,22 @@ cdef class Receiver:
         return 0
 
     cdef int _keep_tail(self, const uint8_t* data, Py_ssize_t size) except -1:
+        assert size <= SMALL + PICOWS_MAX_HEADER <= HEADROOM, "a tail that does not fit in front of a read"
         self._tail = <char*>PyMem_RawMalloc(size)
         if self._tail is NULL:
             raise MemoryError("no memory for a part of a frame")
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_TAIL, 1)
         memcpy(self._tail, data, size)
         self._tail_size = size
         return 0
+
+    cdef void _free_tail(self) noexcept:
+        if PICOWS_IS_DEBUG and self._tail is not NULL:
+            count_live(LIVE_TAIL, -1)
+        PyMem_RawFree(self._tail)
+        self._tail = NULL
+        self._tail_size = 0
 
     cdef int _begin_pending(
         self, picows_header* header, const uint8_t* data, Py_ssize_t available, bint is_text
@@ -372,6 +394,7 @@ cdef class Receiver:
         cdef Py_ssize_t filled = pending.start
         cdef uint8_t* data = <uint8_t*>pending.data + filled
         pending.start += count
+        assert 0 <= filled and pending.start <= pending.stop <= pending.capacity, "more was read than there was room for"
         if self._mask_bit:
             _kernels.mask(data, data, count, picows_rotate_key(self._pending_key, filled))
         if self._pending_is_text:

@@ -98,6 +98,7 @@ cdef class WSTransport:
     cdef int _on_broken_socket(self) except -1
     cdef int _flush(self) except -1
     cdef int _end_batch(self) except -1
+    cdef void _free_outbox(self) noexcept
     cdef int _drop_output(self) except -1
     cdef Py_ssize_t _pending_size(self) except -1
     cdef int _check_write_buffer(self) except -1

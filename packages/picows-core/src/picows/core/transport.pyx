@@ -23,7 +23,15 @@ from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from ._kernels cimport active_kernels, picows_kernels, picows_rotate_key
+from ._kernels cimport (
+    LIVE_OUTBOX,
+    LIVE_TRANSPORT,
+    PICOWS_IS_DEBUG,
+    active_kernels,
+    count_live,
+    picows_kernels,
+    picows_rotate_key,
+)
 from .closing cimport WSCloseInfo
 from .enums cimport WSCloseCode, WSMsgType
 from .pool cimport GATHER_LIMIT, SCRATCH_SIZE, current_pool
@@ -90,6 +98,8 @@ cdef class WSTransport:
     def __cinit__(self):
         self._fd = -1
         self._outbox = NULL
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_TRANSPORT, 1)
 
     def __init__(self, bint is_client_side, underlying_transport, logger, loop, options=None):
         self.underlying_transport = underlying_transport
@@ -112,7 +122,9 @@ cdef class WSTransport:
                 picows_no_sigpipe(self._fd)
 
     def __dealloc__(self):
-        PyMem_RawFree(self._outbox)
+        self._free_outbox()
+        if PICOWS_IS_DEBUG:
+            count_live(LIVE_TRANSPORT, -1)
 
     @property
     def is_secure(self):
@@ -437,6 +449,7 @@ cdef class WSTransport:
 
     cdef char* _gather(self, Py_ssize_t size) except NULL:
         """Room for `size` bytes, JOIN_LIMIT and a header at most, at the end of the outbox."""
+        assert self._outbox_size < GATHER_LIMIT and size <= JOIN_LIMIT + PICOWS_MAX_HEADER, "an outbox is overfull"
         cdef Pool pool = self._pool
         cdef Py_ssize_t capacity
         cdef char* outbox
@@ -450,6 +463,8 @@ cdef class WSTransport:
                 outbox = <char*>PyMem_RawRealloc(self._outbox, capacity)
                 if outbox is NULL:
                     raise MemoryError("no memory for gathered writes")
+                if PICOWS_IS_DEBUG and self._outbox is NULL:
+                    count_live(LIVE_OUTBOX, 1)
                 self._outbox = outbox
                 self._outbox_capacity = capacity
         if not self._is_gathering:
@@ -504,12 +519,16 @@ cdef class WSTransport:
             self._flush()
         finally:
             if self._outbox_capacity == OUTBOX_SIZE and self._pool.spare_outbox is NULL:
-                self._pool.spare_outbox = self._outbox
-            else:
-                PyMem_RawFree(self._outbox)
-            self._outbox = NULL
-            self._outbox_size = self._outbox_capacity = 0
+                self._pool.spare_outbox, self._outbox = self._outbox, NULL
+            self._free_outbox()
         return 0
+
+    cdef void _free_outbox(self) noexcept:
+        if PICOWS_IS_DEBUG and self._outbox is not NULL:
+            count_live(LIVE_OUTBOX, -1)
+        PyMem_RawFree(self._outbox)
+        self._outbox = NULL
+        self._outbox_size = self._outbox_capacity = 0
 
     cdef int _drop_output(self) except -1:
         """Forget what was gathered, and the socket: nothing is written any more."""
