@@ -41,7 +41,7 @@ __all__ = [
 _NAME = ExtensionName("permessage-deflate")
 _FLAGS = "server_no_context_takeover", "client_no_context_takeover"
 _BITS = "server_max_window_bits", "client_max_window_bits"
-_BITS_VALUES = {str(bits): bits for bits in range(8, 16)}
+_BITS_VALUES: dict[str | None, int] = {str(bits): bits for bits in range(8, 16)}
 _TAIL = b"\x00\x00\xff\xff"  # the end of a sync flush, not transmitted (RFC 7692 7.2.1)
 
 
@@ -116,7 +116,7 @@ class PerMessageDeflate(Extension):
         """
         if frame.opcode in CTRL_OPCODES:
             return frame
-        if frame.opcode is not CONT:
+        if frame.opcode != CONT:
             if not frame.rsv1:
                 return frame
             self.decode_cont_data = not frame.fin
@@ -142,7 +142,7 @@ class PerMessageDeflate(Extension):
         if frame.opcode in CTRL_OPCODES:
             return frame
         compressor = self._compressor
-        if compressor is None or (self.local_no_context_takeover and frame.opcode is not CONT):
+        if compressor is None or (self.local_no_context_takeover and frame.opcode != CONT):
             compressor = self._compressor = self._new_compressor()
         data: bytes = compressor.compress(frame.data) + compressor.flush(zlib.Z_SYNC_FLUSH)
         if not data:  # zlib does not flush twice at the same place; the block that it would have written is empty
@@ -151,7 +151,7 @@ class PerMessageDeflate(Extension):
             data = data[: -len(_TAIL)]
             if self.local_no_context_takeover:
                 self._compressor = None
-        return Frame(frame.opcode, data, frame.fin, frame.opcode is not CONT, frame.rsv2, frame.rsv3)
+        return Frame(frame.opcode, data, frame.fin, frame.opcode != CONT, frame.rsv2, frame.rsv3)
 
     def _new_compressor(self) -> Any:
         return _zlib.compressobj(wbits=-self.local_max_window_bits, **self.compress_settings)
@@ -360,25 +360,25 @@ def _read(params: Sequence[ExtensionParameter], is_offer: bool) -> _Parameters:
     found = _Parameters()
     seen: set[str] = set()
     for name, value in params:
-        setting: int | bool | None
-        if name in _FLAGS:
-            if value is not None:
-                raise InvalidParameterValue(name, value)
-            setting = True
-        elif name not in _BITS:
+        if name not in _FLAGS and name not in _BITS:
             raise InvalidParameterName(name)
-        elif value is None and is_offer and name == "client_max_window_bits":
-            setting = None
-        elif value in _BITS_VALUES:
-            setting = _BITS_VALUES[value]
-        else:
-            raise InvalidParameterValue(name, value)
         if name in seen:
             raise DuplicateParameter(name)
         seen.add(name)
-        setattr(found, name, setting)
+        setattr(found, name, _read_value(name, value, is_offer))
     found.has_client_bits = "client_max_window_bits" in seen
     return found
+
+
+def _read_value(name: str, value: str | None, is_offer: bool) -> int | bool | None:
+    if name in _FLAGS:
+        if value is None:
+            return True
+    elif value in _BITS_VALUES:
+        return _BITS_VALUES[value]
+    elif value is None and is_offer and name == "client_max_window_bits":
+        return None
+    raise InvalidParameterValue(name, value)
 
 
 def _build(
