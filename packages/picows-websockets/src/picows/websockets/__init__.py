@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .imports import lazy_import
-from .version import version as __version__  # noqa: F401
+from .version import version as _version
+
+#: Of the library that is emulated; ours is `picows.__version__`.
+__version__ = _version
 
 __all__ = [
     "connect",

@@ -75,8 +75,6 @@ __all__ = [
     "ConcurrencyError",
 ]
 
-_ABNORMAL_CLOSURE = 1006
-
 
 class _Root(Exception):
     """Because Python changes the bases of a class only if the first one is not built in."""
@@ -120,7 +118,11 @@ class ConnectionClosed(WebSocketException):
     def code(self) -> int:
         """The peer's close code, 1006 if none came. Deprecated."""
         _warn("ConnectionClosed.code is deprecated; use Protocol.close_code or ConnectionClosed.rcvd.code")
-        return _ABNORMAL_CLOSURE if self.rcvd is None else self.rcvd.code
+        if self.rcvd is None:
+            from .frames import CloseCode  # which imports this module
+
+            return CloseCode.ABNORMAL_CLOSURE
+        return self.rcvd.code
 
     @property
     def reason(self) -> str:
@@ -138,12 +140,7 @@ class ConnectionClosedError(ConnectionClosed):
 
 
 class InvalidURI(WebSocketException):
-    """The URI is not one that can be connected to.
-
-    Attributes:
-        uri: the URI as given.
-        msg: what is wrong.
-    """
+    """The URI, `uri` as given, is not one that can be connected to: `msg`."""
 
     def __init__(self, uri: str, msg: str) -> None:
         self.uri = uri
@@ -154,12 +151,7 @@ class InvalidURI(WebSocketException):
 
 
 class InvalidProxy(WebSocketException):
-    """The URL of the proxy is not one that can be connected to.
-
-    Attributes:
-        proxy: the URL as given.
-        msg: what is wrong.
-    """
+    """The URL of the proxy, `proxy` as given, is not one that can be connected to: `msg`."""
 
     def __init__(self, proxy: str, msg: str) -> None:
         self.proxy = proxy
@@ -202,11 +194,7 @@ class InvalidProxyMessage(ProxyError):
 
 
 class InvalidProxyStatus(ProxyError):
-    """The proxy refused to connect.
-
-    Attributes:
-        response: what it answered.
-    """
+    """The proxy refused to connect. `response` is what it answered."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
@@ -220,11 +208,7 @@ class InvalidMessage(InvalidHandshake):
 
 
 class InvalidMethod(InvalidHandshake):
-    """The method of the request is not GET.
-
-    Attributes:
-        method: the method.
-    """
+    """The `method` of the request is not GET."""
 
     def __init__(self, method: str) -> None:
         self.method = method
@@ -234,11 +218,7 @@ class InvalidMethod(InvalidHandshake):
 
 
 class InvalidProtocol(InvalidHandshake):
-    """The version of the request is not HTTP/1.1.
-
-    Attributes:
-        protocol: the version, as in "HTTP/1.0".
-    """
+    """The version of the request is not HTTP/1.1 but `protocol`, as in "HTTP/1.0"."""
 
     def __init__(self, protocol: str) -> None:
         self.protocol = protocol
@@ -248,11 +228,7 @@ class InvalidProtocol(InvalidHandshake):
 
 
 class InvalidStatus(InvalidHandshake):
-    """The server refused the upgrade.
-
-    Attributes:
-        response: what it answered, with its body.
-    """
+    """The server refused the upgrade. `response` is what it answered, with its body."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
@@ -262,12 +238,7 @@ class InvalidStatus(InvalidHandshake):
 
 
 class InvalidHeader(InvalidHandshake):
-    """A header is missing or wrong.
-
-    Attributes:
-        name: the name of the header.
-        value: its value, or None if it is missing.
-    """
+    """The header `name` is missing, then `value` is None, or wrong."""
 
     def __init__(self, name: str, value: str | None = None) -> None:
         self.name = name
@@ -317,11 +288,7 @@ class NegotiationError(InvalidHandshake):
 
 
 class DuplicateParameter(NegotiationError):
-    """An extension has the same parameter twice.
-
-    Attributes:
-        name: the parameter.
-    """
+    """An extension has the parameter `name` twice."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -331,11 +298,7 @@ class DuplicateParameter(NegotiationError):
 
 
 class InvalidParameterName(NegotiationError):
-    """An extension has a parameter that it does not know.
-
-    Attributes:
-        name: the parameter.
-    """
+    """An extension has the parameter `name`, which it does not know."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -345,12 +308,7 @@ class InvalidParameterName(NegotiationError):
 
 
 class InvalidParameterValue(NegotiationError):
-    """A parameter of an extension has a value that is not allowed.
-
-    Attributes:
-        name: the parameter.
-        value: its value, or None if it has none.
-    """
+    """The parameter `name` of an extension has a `value` that is not allowed, or None."""
 
     def __init__(self, name: str, value: str | None) -> None:
         self.name = name
@@ -427,11 +385,7 @@ class PayloadTooBig(WebSocketException):
 
 
 class TooManyFragments(WebSocketException):
-    """A message has more fragments than WEBSOCKETS_MAX_FRAGMENTS.
-
-    Attributes:
-        max_fragments: the limit.
-    """
+    """A message has more fragments than WEBSOCKETS_MAX_FRAGMENTS, which is `max_fragments`."""
 
     def __init__(self, max_fragments: int) -> None:
         self.max_fragments = max_fragments
@@ -468,9 +422,9 @@ def derive_from(library: ModuleType | None) -> None:
             every class its own bases back.
     """
     for cls, (first, *others) in _OWN_BASES.items():
-        theirs = getattr(library, cls.__name__, None)
-        is_foreign = isinstance(theirs, type) and not issubclass(theirs, _Root)
-        cls.__bases__ = (first, theirs, *others) if is_foreign else (first, *others)
+        theirs = getattr(library, cls.__name__, first)
+        inserted = () if issubclass(theirs, _Root) else (theirs,)
+        cls.__bases__ = (first, *inserted, *others)
 
 
 lazy_import(

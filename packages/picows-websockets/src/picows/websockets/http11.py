@@ -104,9 +104,10 @@ class Request:
         """The bytes for the wire.
 
         Raises:
-            ValueError: the first line would be more than one.
+            ValueError: the first line has control characters, or others than ASCII.
         """
-        return _encode_start_line(f"{self.method} {self.path} {self.protocol}") + self.headers.serialize()
+        line = _encode_start_line(f"{self.method} {self.path} {self.protocol}", "ascii")
+        return line + self.headers.serialize()
 
 
 @dataclasses.dataclass
@@ -180,14 +181,14 @@ class Response:
         Raises:
             ValueError: the first line would be more than one.
         """
-        line = _encode_start_line(f"HTTP/1.1 {self.status_code:d} {self.reason_phrase}")
+        line = _encode_start_line(f"HTTP/1.1 {self.status_code:d} {self.reason_phrase}", "iso-8859-1")
         return line + self.headers.serialize() + self.body
 
 
-def _encode_start_line(line: str) -> bytes:
+def _encode_start_line(line: str, encoding: str) -> bytes:
     if _NOT_IN_LINE.search(line):
         raise ValueError(f"control character in the start line {line!r}")
-    return f"{line}\r\n".encode("iso-8859-1")
+    return f"{line}\r\n".encode(encoding)
 
 
 def _read_line(read_line: ReadLine, too_long: type[Exception]) -> Generator[None, None, _Bytes]:

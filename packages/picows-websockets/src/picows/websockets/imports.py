@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+__all__ = ["lazy_import"]
+
 
 def import_name(name: str, source: str, namespace: dict[str, Any]) -> Any:
     """Import one name.
@@ -57,7 +59,7 @@ def lazy_import(
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     def names() -> Iterable[str]:
-        return sorted(namespace.keys() | current.keys() | deprecated.keys())
+        return sorted((namespace.keys() - {"__getattr__", "__dir__"}) | current.keys() | deprecated.keys())
 
     namespace["__getattr__"] = get
     namespace["__dir__"] = names

@@ -15,7 +15,7 @@ __all__ = ["parse_uri", "WebSocketURI"]
 
 # Never fails: whatever is missing is None or empty. Credentials end at the last @.
 _PARTS = re.compile(r"(?:([^:/?#]*):)?(?://(?:([^/?#]*)@)?([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
-_SURROUNDING = "".join(map(chr, range(33)))
+_BLANKS = " \t\r\n"  # around URLs that were read from files
 
 
 @dataclasses.dataclass
@@ -63,7 +63,7 @@ def parse_uri(uri: str) -> WebSocketURI:
     Raises:
         InvalidURI: it is not one that can be connected to.
     """
-    parts = UrlParts(uri)
+    parts = UrlParts(uri if isinstance(uri, str) else "")
     if parts.scheme not in ("ws", "wss"):
         raise InvalidURI(uri, "scheme isn't ws or wss")
     if not parts.host_and_port or parts.host_and_port.startswith(":"):
@@ -94,7 +94,7 @@ class UrlParts:
     __slots__ = ("_user_info", "fragment", "host_and_port", "path", "query", "scheme")
 
     def __init__(self, url: str) -> None:
-        parts = _PARTS.fullmatch(url.strip(_SURROUNDING))
+        parts = _PARTS.fullmatch(url.strip(_BLANKS))
         scheme, user_info, host_and_port, path, query, fragment = parts.groups() if parts else (None,) * 6
         self._user_info: str | None = user_info
         self.scheme: str = (scheme or "").lower()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from picows import _engine, handshake
+from picows.pure.mask import mask as mask_payload
 
 from .typing import BytesLike
 
@@ -29,23 +30,18 @@ def accept_key(key: str) -> str:
     return handshake.accept_key(key.encode())
 
 
-def _find_mask() -> Callable[[BytesLike, bytes], bytes]:
-    """How the engine of this process masks."""
-    if _engine.engine.name == "core":
-        kernels = importlib.import_module("picows.core._kernels")
-        best, run = kernels.simd(), kernels.mask
-        return lambda data, key: cast(bytes, run(best, data, key))
-    from picows.pure import mask as pure
-
-    def mask(data: BytesLike, key: bytes) -> bytes:
-        if isinstance(data, memoryview) and (data.itemsize != 1 or not data.c_contiguous):
-            data = bytes(data)
-        return pure.mask(data, int.from_bytes(key, "little"))
-
-    return mask
+def _find_kernel() -> Callable[[BytesLike, bytes], bytes] | None:
+    """How picows.core masks, where it runs."""
+    if _engine.engine.name != "core":
+        return None
+    kernels = importlib.import_module("picows.core._kernels")
+    best, run = kernels.simd(), kernels.mask
+    return lambda data, key: cast(bytes, run(best, data, key))
 
 
-_mask = _find_mask()
+_kernel = _find_kernel()
+#: Calling a kernel by its name costs as much as masking this many bytes otherwise.
+_KERNEL_SIZE = 16 * 1024
 
 
 def apply_mask(data: BytesLike, mask: bytes | bytearray) -> bytes:
@@ -68,7 +64,11 @@ def apply_mask(data: BytesLike, mask: bytes | bytearray) -> bytes:
         raise TypeError(f"mask must be bytes or bytearray, not {type(mask).__name__}")
     if len(mask) != 4:
         raise ValueError("mask must contain 4 bytes")
-    return _mask(data, bytes(mask))
+    if isinstance(data, memoryview) and not (data.c_contiguous and data.itemsize == 1):
+        data = bytes(data)
+    if _kernel is not None and len(data) >= _KERNEL_SIZE:
+        return _kernel(data, bytes(mask))
+    return mask_payload(data, int.from_bytes(mask, "little"))
 
 
 def get_socket_name(sock: socket.socket) -> str:
