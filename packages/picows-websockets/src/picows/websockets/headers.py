@@ -238,7 +238,7 @@ def parse_authorization_basic(header: str) -> tuple[str, str]:
     if not scanner.at_end():
         scanner.fail("trailing data")
     try:
-        credentials = base64.b64decode(encoded, validate=True).decode("utf-8", "surrogateescape")
+        credentials = base64.b64decode(encoded).decode("utf-8", "surrogateescape")
     except binascii.Error:
         raise InvalidHeaderValue(scanner.name, "expected base64-encoded credentials") from None
     username, colon, password = credentials.partition(":")
