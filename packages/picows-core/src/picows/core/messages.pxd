@@ -23,6 +23,7 @@ cdef class WSMessageListener(WSListener):
         object _reader
         # Counts who asked for a message: the last one takes the fragments of the one at the head of the queue.
         unsigned long long _asked
+        bint _is_streaming
         bint _is_reading_paused
         bint _is_closing
         bint _is_deaf
@@ -31,21 +32,30 @@ cdef class WSMessageListener(WSListener):
         # The message that is arriving.
         bint _is_text
         bint _is_compressed
-        bint _in_message
+        readonly bint _in_message
         Py_ssize_t _size
         Py_ssize_t _arrived_fragments
         # The `MessageState` that checks inflated text, once there was some. (strict.pxd is not for users' modules.)
         object _validator
         # Sending.
         object _drain
-        object _stream_lock
+        public object _stream_lock
 
-    cdef int _begin_receiving(self) except -1
+    # Layers above override these.
+    cpdef object _closed_error(self)
+    cpdef object _concurrency_error(self, method)
+    cpdef bint _ends_iteration(self, exc) except -1
+    cpdef object _on_undecodable(self, exc)
+    cpdef object _on_violation(self, exc)
+    cpdef _on_pong(self, bytes payload)
+    cpdef _on_close(self, WSFrame frame)
+
+    cdef int _begin_receiving(self, str method) except -1
     cdef bint _has_message(self) except -1
     cdef Fragment _take_fragment(self)
     cdef int _drop_rest_of_message(self) except -1
     cdef object _new_reader(self)
-    cdef object _closed_error(self)
+    cdef object _take_message(self, object decode)
     cdef WSTransport _get_transport(self)
     cdef int _on_fragment(self, WSFrame frame) except -1
     cdef int _fail(self, object exc) except -1
@@ -55,5 +65,4 @@ cdef class WSMessageListener(WSListener):
     cdef int _enqueue(self, Fragment fragment) except -1
     cdef int _wake_reader(self) except -1
     cdef int _resume_reading(self) except -1
-    cdef int _on_close(self, WSFrame frame) except -1
-    cdef int _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1
+    cdef bint _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1

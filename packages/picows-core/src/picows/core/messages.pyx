@@ -1,3 +1,4 @@
+# cython: embedsignature=False
 """Messages instead of frames: a listener that puts fragments together, queues them, and is read and written with
 `await`.
 
@@ -79,6 +80,65 @@ cdef class WSMessageListener(WSListener):
         self._codec = codec
         self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
 
+    # --- what layers above override: see `picows.websockets` ---
+
+    #: True: while the iterator of `recv_streaming` is within a message nobody else may receive.
+    _has_exclusive_streams = False
+
+    @property
+    def _transport(self):
+        """The WSTransport, where a subclass has something else as `transport`."""
+        return self.transport
+
+    def _use_codec(self, codec):
+        """Set what the constructor was not told yet; only before `on_ws_connected`."""
+        self._codec = codec
+        self._frame_rules = FrameRules(RSV1 if codec is not None else 0, self._max_size, minimal_lengths=False)
+
+    cpdef object _closed_error(self):
+        """What `recv` and `send` raise once the connection has ended."""
+        cdef WSTransport transport = self._get_transport()
+        received = None if transport.close_handshake is None else transport.close_handshake.recv
+        if received is None:
+            error = WSConnectionClosed(WSCloseCode.ABNORMAL_CLOSURE, "")
+        else:
+            error = WSConnectionClosed(received.code, received.reason or "")
+        error.__cause__ = transport._failure
+        return error
+
+    cpdef object _concurrency_error(self, method):
+        """What `method` raises while somebody else receives."""
+        return RuntimeError("another recv is waiting for a message on this connection")
+
+    cpdef bint _ends_iteration(self, exc) except -1:
+        """Whether `async for` ends, rather than raise this exception of `recv`."""
+        return isinstance(exc, WSConnectionClosed) and exc.code in _CLEAN_CODES
+
+    cpdef object _on_undecodable(self, exc):
+        """What `recv` raises where the caller wants a str of a binary message that is not UTF-8."""
+        return exc
+
+    cpdef object _on_violation(self, exc):
+        """The peer broke a rule, and the connection is about to be closed with this error's code and text."""
+        return exc
+
+    cpdef _on_pong(self, bytes payload):
+        """A PONG was received that nobody in the engine waits for."""
+
+    def _put(self, bytes data, bint is_text, bint is_first, bint is_last):
+        """Queue a fragment that did not come through `on_ws_frame`; `data` of a text must be UTF-8."""
+        self._enqueue(new_fragment(data, is_text, is_first, is_last))
+
+    async def _send_other(self, message, text):
+        """Send what is neither str, bytes, bytearray nor memoryview, or refuse it."""
+        if message is None:
+            raise TypeError("a message must be str or bytes-like, got None")
+        await self.send(memoryview(as_bytes(message)), text=text)
+
+    async def _refuse_send(self):
+        """Raise, because the connection is closing or closed."""
+        raise self._closed_error()
+
     # --- receiving ---
 
     async def recv(self, decode=None):
@@ -91,13 +151,13 @@ cdef class WSMessageListener(WSListener):
             WSConnectionClosed: the connection has ended and every message was received.
             RuntimeError: another `recv` is waiting.
         """
-        self._begin_receiving()
+        self._begin_receiving("recv")
         while not self._has_message():
             try:
                 await self._new_reader()
             finally:
                 self._reader = None
-        return self._take_fragment().as_message(decode)
+        return self._take_message(decode)
 
     async def recv_streaming(self, decode=None):
         """Receive a message as an iterator over its fragments; arguments and errors as for `recv`.
@@ -110,7 +170,7 @@ cdef class WSMessageListener(WSListener):
         """
         cdef Fragment fragment
         cdef bint has_begun = False, is_last = False
-        self._begin_receiving()
+        self._begin_receiving("recv_streaming")
         asked = self._asked
         decoder = None
         while not is_last:
@@ -124,33 +184,60 @@ cdef class WSMessageListener(WSListener):
                 continue
             fragment = self._take_fragment()
             has_begun, is_last = True, fragment.is_last
+            self._is_streaming = not is_last and self._has_exclusive_streams
             if decode is None:
                 decode = fragment.is_text
             if decode:
                 decoder = decoder or _new_decoder()
-                yield decoder.decode(fragment.as_bytes(), is_last)
+                try:
+                    text = decoder.decode(fragment.as_bytes(), is_last)
+                except UnicodeDecodeError as exc:
+                    raise self._on_undecodable(exc) from exc.__cause__
+                yield text
             else:
                 yield fragment.as_bytes()
             if not is_last and self._asked != asked:
                 raise RuntimeError("the rest of this message was dropped because the next one was asked for")
 
     def __aiter__(self):
-        return self._iterate()
+        """Messages until the connection is closed properly; an error of `recv` if it ends otherwise."""
+        cdef _Messages messages = _Messages.__new__(_Messages)
+        messages._listener = self
+        if type(self).recv is WSMessageListener.recv and "recv" not in getattr(self, "__dict__", ()):
+            messages._next = self._next
+        else:
+            messages._next = messages._next_of_subclass
+        return messages
 
-    async def _iterate(self):
-        """Messages until the connection is closed properly; WSConnectionClosed if it ends otherwise."""
+    async def _next(self):
+        """`recv`, as `__anext__`."""
         try:
-            while True:
-                yield await self.recv()
-        except WSConnectionClosed as exc:
-            if exc.code not in _CLEAN_CODES:
-                raise
+            self._begin_receiving("recv")
+            while not self._has_message():
+                try:
+                    await self._new_reader()
+                finally:
+                    self._reader = None
+            return self._take_message(None)
+        except Exception as exc:
+            if self._ends_iteration(exc):
+                raise StopAsyncIteration from None
+            raise
 
-    cdef int _begin_receiving(self) except -1:
-        if self._reader is not None:
-            raise RuntimeError("another recv is waiting for a message on this connection")
+    cdef int _begin_receiving(self, str method) except -1:
+        if self._reader is not None or self._is_streaming:
+            raise self._concurrency_error(method)
         self._asked += 1
         return 0
+
+    cdef object _take_message(self, object decode):
+        cdef Fragment fragment = self._take_fragment()
+        if decode is None:
+            return fragment.as_message(None)
+        try:
+            return fragment.as_message(decode)
+        except UnicodeDecodeError as exc:
+            raise self._on_undecodable(exc) from exc.__cause__
 
     cdef bint _has_message(self) except -1:
         """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
@@ -198,16 +285,6 @@ cdef class WSMessageListener(WSListener):
         self._reader = _get_running_loop().create_future()
         return self._reader
 
-    cdef object _closed_error(self):
-        cdef WSTransport transport = self._get_transport()
-        received = None if transport.close_handshake is None else transport.close_handshake.recv
-        if received is None:
-            error = WSConnectionClosed(WSCloseCode.ABNORMAL_CLOSURE, "")
-        else:
-            error = WSConnectionClosed(received.code, received.reason or "")
-        error.__cause__ = transport._failure
-        return error
-
     cdef WSTransport _get_transport(self):
         if self.transport is None:
             raise AttributeError(f"a {type(self).__name__} has no transport before on_ws_connected")
@@ -233,6 +310,8 @@ cdef class WSMessageListener(WSListener):
         if frame._first & CONTROL:
             if frame.msg_type == WSMsgType.CLOSE:
                 self._on_close(frame)
+            elif frame.msg_type == WSMsgType.PONG:
+                self._on_pong(_payload(frame))
             return 0
         if self._is_closing and self._queued_frames >= self._high:
             self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
@@ -257,6 +336,7 @@ cdef class WSMessageListener(WSListener):
     cdef int _fail(self, object exc) except -1:
         """The peer broke a rule of messages (RFC 6455 7.1.7): what the protocol does where it broke one of frames."""
         cdef WSTransport transport = self._get_transport()
+        exc = self._on_violation(exc)
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
         if transport._failure is None:
             exc.__context__ = None  # like its own, its traceback would keep the connection alive
@@ -343,18 +423,17 @@ cdef class WSMessageListener(WSListener):
                 self.transport.underlying_transport.resume_reading()
         return 0
 
-    cdef int _on_close(self, WSFrame frame) except -1:
+    cpdef _on_close(self, WSFrame frame):
         """Answer; the server then hangs up, the client waits for it (RFC 6455 7.1.1)."""
         cdef WSTransport transport = self._get_transport()
         if not transport.is_close_frame_sent:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
         if not transport.is_client_side:
             transport.disconnect()
-        return 0
 
     # --- sending ---
 
-    async def send(self, message, text=None):
+    async def send(self, message, *, text=None):
         """Send a message; returns when the write buffer has room for more.
 
         Args:
@@ -366,11 +445,17 @@ cdef class WSMessageListener(WSListener):
                 the message waited to be sent, and nobody knows how much of it the peer has received.
             TypeError, BufferError: as `WSTransport.send`, but None is no message.
         """
+        cdef bint is_sent
+        if not isinstance(message, (str, bytes, bytearray, memoryview)):
+            await self._send_other(message, text)
+            return
         if self._stream_lock is not None and self._stream_lock.locked():
             async with self._stream_lock:
-                self._send_frame(message, opcode_of(message, text), True, True)
+                is_sent = self._send_frame(message, opcode_of(message, text), True, True)
         else:
-            self._send_frame(message, opcode_of(message, text), True, True)
+            is_sent = self._send_frame(message, opcode_of(message, text), True, True)
+        if not is_sent:
+            await self._refuse_send()
         if self._drain is not None:
             await self._wait_for_drain()
 
@@ -402,7 +487,8 @@ cdef class WSMessageListener(WSListener):
                 else:
                     for fragment in fragments:
                         await self._send_fragment(sender, fragment)
-                self._send_frame(b"", sender.opcode, sender.is_first, True)
+                if not self._send_frame(b"", sender.opcode, sender.is_first, True):
+                    await self._refuse_send()
             except BaseException:
                 if not sender.is_first and not self._get_transport().is_close_frame_sent:
                     self.transport.send_close(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
@@ -448,24 +534,27 @@ cdef class WSMessageListener(WSListener):
 
     async def _send_fragment(self, FragmentSender sender, fragment):
         sender.admit(fragment)
-        self._send_frame(fragment, sender.opcode, sender.is_first, False)
+        if fragment is None:
+            raise TypeError("a message must be str or bytes-like, got None")
+        if not self._send_frame(fragment, sender.opcode, sender.is_first, False):
+            await self._refuse_send()
         sender.is_first = False
         if self._drain is not None:
             await self._wait_for_drain()
 
     async def _wait_for_drain(self):
-        await asyncio.shield(self._drain)
-        if self._is_lost:
-            raise self._closed_error()
+        if self._drain is not None:
+            await asyncio.shield(self._drain)
+            if self._is_lost:
+                raise self._closed_error()
 
-    cdef int _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1:
+    cdef bint _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1:
+        """False if nothing can be sent any more."""
         cdef WSTransport transport = self._get_transport()
         cdef bytes payload
-        if message is None:
-            raise TypeError("a message must be str or bytes-like, got None")
         if transport._is_sealed:
             as_bytes(message)  # what is no message is refused at any time
-            raise self._closed_error()
+            return False
         if not is_first:
             opcode = WSMsgType.CONTINUATION
         elif is_last and self._codec is not None:
@@ -474,9 +563,30 @@ cdef class WSMessageListener(WSListener):
                 transport.send(opcode, self._codec.compress(payload), True, True)
             else:
                 transport.send(opcode, payload, True)
-            return 0
+            return True
         transport.send(opcode, message, is_last)
-        return 0
+        return True
+
+
+cdef class _Messages:
+    """What `async for` goes through."""
+
+    cdef WSMessageListener _listener
+    cdef object _next
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return self._next()
+
+    async def _next_of_subclass(self):
+        try:
+            return await self._listener.recv()
+        except Exception as exc:
+            if self._listener._ends_iteration(exc):
+                raise StopAsyncIteration from None
+            raise
 
 
 cdef inline bytes _payload(WSFrame frame):

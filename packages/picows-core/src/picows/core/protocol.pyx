@@ -277,7 +277,7 @@ cdef class Receiver:
             if buffer is None:
                 self._advance_pending(size)
             else:
-                self._parse(buffer, <uint8_t*>data, size)
+                self._parse(buffer, <uint8_t*>data, size, False)
         except WSProtocolError as exc:
             self._pending = None  # its buffer may be full: what still arrives is read elsewhere and discarded
             self._fail(exc)
@@ -286,8 +286,12 @@ cdef class Receiver:
                 end_batch(pool)
         return 0
 
-    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1:
-        """Deliver the frames in these bytes, and keep what is left of them."""
+    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size, bint completes_pending) except -1:
+        """Deliver the frames in these bytes, and keep what is left of them.
+
+        If this read `completes_pending`, the buffer begins with the payload of that frame, and `data` is what follows
+        it.
+        """
         assert self._pending is None and self._tail is NULL, "a batch begins while part of a frame is kept"
         assert buffer.data <= <char*>data and <char*>data + size <= buffer.data + buffer.capacity, "bytes out of bounds"
         cdef WSTransport transport = self._transport
@@ -298,6 +302,9 @@ cdef class Receiver:
         cdef Py_ssize_t at = 0, body = 0
         cdef bint is_filled = False, is_complete, is_text = False, was_kept = False
         cdef object violation = None
+        if completes_pending:
+            fill_frame(frame, _members, self._pending_first, buffer.data, <char*>data - buffer.data, size)
+            is_filled = True
         try:
             while True:
                 is_complete = False
@@ -349,6 +356,8 @@ cdef class Receiver:
                 self._pool.frame = frame
             if was_kept:
                 self._leave_buffer(buffer)
+            elif completes_pending:
+                self._pool.recycle(buffer)
         return 0
 
     cdef int _leave_buffer(self, ReadBuffer buffer) except -1:
@@ -382,6 +391,7 @@ cdef class Receiver:
     ) except -1:
         """A frame has arrived in part: give it a buffer of its own, into which the loop reads the rest."""
         self._pending = self._pool.take_large(header.payload_size)
+        self._pending_size = header.payload_size
         self._pending_first = header.first
         self._pending_key = header.key
         self._pending_is_text = is_text
@@ -389,37 +399,30 @@ cdef class Receiver:
         return self._fill_pending(available)
 
     cdef int _fill_pending(self, Py_ssize_t count) except -1:
-        """`count` more bytes are in the pending frame's buffer: unmask and validate them while they are in the cache."""
+        """`count` more bytes are in the pending frame's buffer: unmask and validate its own among them while they are
+        in the cache."""
         cdef ReadBuffer pending = self._pending
         cdef Py_ssize_t filled = pending.start
         cdef uint8_t* data = <uint8_t*>pending.data + filled
         pending.start += count
         assert 0 <= filled and pending.start <= pending.stop <= pending.capacity, "more was read than there was room for"
+        count = min(count, self._pending_size - filled)
         if self._mask_bit:
             _kernels.mask(data, data, count, picows_rotate_key(self._pending_key, filled))
         if self._pending_is_text:
-            self._state.validate(data, count, pending.start == pending.stop and self._pending_first & PICOWS_FIN)
+            is_last = filled + count == self._pending_size and self._pending_first & PICOWS_FIN
+            self._state.validate(data, count, is_last)
         return 0
 
     cdef int _advance_pending(self, Py_ssize_t count) except -1:
-        """`count` bytes were read into the pending frame's buffer, and nothing else was read."""
+        """`count` bytes were read into the pending frame's buffer, those that follow the frame included."""
         cdef ReadBuffer pending = self._pending
-        cdef WSFrame frame
+        cdef Py_ssize_t size = self._pending_size
         self._fill_pending(count)
-        if pending.start < pending.stop:
+        if pending.start < size:
             return 0
         self._pending = None
-        frame = self._pool.take_frame(pending)
-        try:
-            fill_frame(frame, _members, self._pending_first, pending.data, pending.stop, 0)
-            frame.last_in_buffer = 1
-            self._deliver(frame)
-        finally:
-            if Py_REFCNT(frame) == 1:
-                frame._owner = None
-                self._pool.frame = frame
-                self._pool.recycle(pending)
-        return 0
+        return self._parse(pending, <uint8_t*>pending.data + size, pending.start - size, True)
 
     cdef object _find_violation(self, picows_header_result result, uint8_t first, picows_header* header):
         """What is wrong with a header that is not OK; None if it is only incomplete."""
@@ -523,6 +526,9 @@ cdef class Receiver:
     cdef int _fail(self, exc) except -1:
         """The peer broke the protocol (RFC 6455 7.1.7)."""
         cdef WSTransport transport = self._transport
+        rephrase = getattr(self._listener, "_on_violation", None)
+        if rephrase is not None:  # a message layer, which has words of its own
+            exc = rephrase(exc)
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
         # Its traceback would keep the connection alive until a garbage collection.
         exc.__context__ = None

@@ -55,8 +55,9 @@ class FragmentSender:
             self._is_str, self.opcode = is_str, self._listener._opcode(fragment, self._text)
         elif is_str is not self._is_str:
             raise TypeError("the fragments of a message must be all str or all bytes-like")
-        self._listener._send_frame(fragment, self.opcode, self.is_first, False)
+        if fragment is None:
+            raise TypeError("a message must be str or bytes-like, got None")
+        if not self._listener._send_frame(fragment, self.opcode, self.is_first, False):
+            await self._listener._refuse_send()
         self.is_first = False
-        drain = self._listener._drain
-        if drain is not None:
-            await self._listener._wait_for_drain(drain)
+        await self._listener._wait_for_drain()

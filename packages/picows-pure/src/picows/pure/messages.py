@@ -69,12 +69,13 @@ class WSMessageListener(WSListener):
         self._max_fragments = max_fragments
         self._codec = codec
         self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
-        self.transport: Any = None
+        self._transport: Any = None
         self._fragments: Deque[Fragment] = deque()
         self._queued_frames = 0
         self._reader: Optional[asyncio.Future[None]] = None
         # Who takes the fragments of the message at the head of the queue one by one.
         self._stream: Optional[object] = None
+        self._is_streaming = False
         self._is_reading_paused = False
         self._is_closing = False
         self._is_deaf = False
@@ -91,6 +92,71 @@ class WSMessageListener(WSListener):
         self._drain: Optional[asyncio.Future[None]] = None
         self._stream_lock: Optional[asyncio.Lock] = None
 
+    # --- what layers above override: see `picows.websockets` ---
+
+    #: True: while the iterator of `recv_streaming` is within a message nobody else may receive.
+    _has_exclusive_streams = False
+
+    @property
+    def transport(self) -> Any:
+        """The WSTransport, from `on_ws_connected` on; None before."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Any) -> None:
+        self._transport = transport
+
+    def _use_codec(self, codec: Optional[DeflateCodec]) -> None:
+        """Set what the constructor was not told yet; only before `on_ws_connected`."""
+        rsv1 = RSV1 if codec is not None else 0
+        self._codec = codec
+        self._frame_rules = FrameRules(rsv1, self._max_size, minimal_lengths=False)
+
+    def _closed_error(self) -> Exception:
+        """What `recv` and `send` raise once the connection has ended."""
+        handshake = self._transport.close_handshake
+        received = None if handshake is None else handshake.recv
+        if received is None:
+            error = WSConnectionClosed(WSCloseCode.ABNORMAL_CLOSURE, "")
+        else:
+            error = WSConnectionClosed(received.code, received.reason or "")
+        error.__cause__ = self._transport._failure
+        return error
+
+    def _concurrency_error(self, method: str) -> Exception:
+        """What `method` raises while somebody else receives."""
+        return RuntimeError("another recv is waiting for a message on this connection")
+
+    def _ends_iteration(self, exc: BaseException) -> bool:
+        """Whether `async for` ends, rather than raise this exception of `recv`."""
+        return isinstance(exc, WSConnectionClosed) and exc.code in _CLEAN_CODES
+
+    def _on_undecodable(self, exc: UnicodeDecodeError) -> Exception:
+        """What `recv` raises where the caller wants a str of a binary message that is not UTF-8."""
+        return exc
+
+    def _on_violation(self, exc: WSProtocolError) -> WSProtocolError:
+        """The peer broke a rule, and the connection is about to be closed with this error's code and text."""
+        return exc
+
+    def _on_pong(self, payload: bytes) -> None:
+        """A PONG was received that nobody in the engine waits for."""
+
+    def _put(self, data: bytes, is_text: bool, is_first: bool, is_last: bool) -> None:
+        """Queue a fragment that did not come through `on_ws_frame`; `data` of a text must be UTF-8."""
+        self._is_text = is_text
+        self._enqueue(data, None, is_first, is_last)
+
+    async def _send_other(self, message: Any, text: Optional[bool]) -> None:
+        """Send what is neither str, bytes, bytearray nor memoryview, or refuse it."""
+        if message is None:
+            raise TypeError("a message must be str or bytes-like, got None")
+        await self.send(memoryview(_as_buffer(message)), text=text)
+
+    async def _refuse_send(self) -> None:
+        """Raise, because the connection is closing or closed."""
+        raise self._closed_error()
+
     # --- receiving ---
 
     async def recv(self, decode: Optional[bool] = None) -> Union[str, bytes]:
@@ -103,7 +169,7 @@ class WSMessageListener(WSListener):
             WSConnectionClosed: the connection has ended and every message was received.
             RuntimeError: another `recv` is waiting.
         """
-        self._begin_receiving()
+        self._begin_receiving("recv")
         while not self._has_message():
             await self._wait_for_fragment()
         return self._take_message(decode)
@@ -117,7 +183,7 @@ class WSMessageListener(WSListener):
         Raises:
             RuntimeError: also where the iterator goes on after somebody else asked for the next message.
         """
-        stream = self._begin_receiving()
+        stream = self._begin_receiving("recv_streaming")
         decoder: Any = None
         has_begun = is_last = False
         while not is_last:
@@ -128,33 +194,32 @@ class WSMessageListener(WSListener):
                 continue
             fragment = self._take_fragment()
             has_begun, is_last = True, fragment.is_last
+            self._is_streaming = self._has_exclusive_streams and not is_last
             if decode is None:
                 decode = fragment.is_text
             if decode:
                 decoder = decoder or _new_decoder()
-                yield decoder.decode(fragment.data, is_last)
+                yield self._decoded(decoder, fragment.data, is_last)
             else:
                 yield bytes(fragment.data)
             if not is_last and self._stream is not stream:
                 raise RuntimeError("the rest of this message was dropped because the next one was asked for")
 
     def __aiter__(self) -> AsyncIterator[Union[str, bytes]]:
-        return self._iterate()
+        """Messages until the connection is closed properly; an error of `recv` if it ends otherwise."""
+        return _Messages(self)
 
-    async def _iterate(self) -> AsyncIterator[Union[str, bytes]]:
-        """Messages until the connection is closed properly; WSConnectionClosed if it ends otherwise."""
-        try:
-            while True:
-                yield await self.recv()
-        except WSConnectionClosed as exc:
-            if exc.code not in _CLEAN_CODES:
-                raise
-
-    def _begin_receiving(self) -> object:
-        if self._reader is not None:
-            raise RuntimeError("another recv is waiting for a message on this connection")
+    def _begin_receiving(self, method: str) -> object:
+        if self._reader is not None or self._is_streaming:
+            raise self._concurrency_error(method)
         self._stream = object()
         return self._stream
+
+    def _decoded(self, decoder: Any, data: Any, is_last: bool) -> str:
+        try:
+            return decoder.decode(data, is_last)  # type: ignore[no-any-return]
+        except UnicodeDecodeError as exc:
+            raise self._on_undecodable(exc) from exc.__cause__
 
     def _has_message(self) -> bool:
         """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
@@ -180,7 +245,7 @@ class WSMessageListener(WSListener):
     def _take_message(self, decode: Optional[bool]) -> Union[str, bytes]:
         fragment = self._take_fragment()
         if fragment.is_text if decode is None else decode:
-            return fragment.data.decode() if fragment.text is None else fragment.text
+            return self._decoded(_new_decoder(), fragment.data, True) if fragment.text is None else fragment.text
         return bytes(fragment.data)
 
     def _drop_rest_of_message(self) -> None:
@@ -197,27 +262,19 @@ class WSMessageListener(WSListener):
         finally:
             self._reader = None
 
-    def _closed_error(self) -> WSConnectionClosed:
-        handshake = self.transport.close_handshake
-        received = None if handshake is None else handshake.recv
-        if received is None:
-            error = WSConnectionClosed(WSCloseCode.ABNORMAL_CLOSURE, "")
-        else:
-            error = WSConnectionClosed(received.code, received.reason or "")
-        error.__cause__ = self.transport._failure
-        return error
-
     # --- frames from the engine ---
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """The connection can be used."""
-        self.transport = transport
+        self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Queue data, answer CLOSE."""
         if frame._first & CONTROL:
             if frame._msg_type is WSMsgType.CLOSE:
                 self._on_close(frame)
+            elif frame._msg_type is WSMsgType.PONG:
+                self._on_pong(frame._payload)
             return
         if self._is_closing and self._queued_frames >= self._high:
             self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
@@ -247,7 +304,8 @@ class WSMessageListener(WSListener):
 
     def _fail(self, exc: WSProtocolError) -> None:
         """The peer broke a rule of messages (RFC 6455 7.1.7): what the protocol does where it broke one of frames."""
-        transport = self.transport
+        transport = self._transport
+        exc = self._on_violation(exc)
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
         if transport._failure is None:
             exc.__context__ = None  # like its own, its traceback would keep the connection alive
@@ -290,7 +348,7 @@ class WSMessageListener(WSListener):
         self._wake_reader()
         if self._queued_frames > self._high and not self._is_closing and not self._is_reading_paused:
             self._is_reading_paused = True
-            self.transport.underlying_transport.pause_reading()
+            self._transport.underlying_transport.pause_reading()
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -299,19 +357,19 @@ class WSMessageListener(WSListener):
     def _resume_reading(self) -> None:
         if self._is_reading_paused and self._queued_frames <= self._low:
             self._is_reading_paused = False
-            if not self.transport.is_disconnected:
-                self.transport.underlying_transport.resume_reading()
+            if not self._transport.is_disconnected:
+                self._transport.underlying_transport.resume_reading()
 
     def _on_close(self, frame: WSFrame) -> None:
         """Answer; the server then hangs up, the client waits for it (RFC 6455 7.1.1)."""
-        if not self.transport.is_close_frame_sent:
-            self.transport.send_close(frame.get_close_code(), frame.get_close_message())
-        if not self.transport.is_client_side:
-            self.transport.disconnect()
+        if not self._transport.is_close_frame_sent:
+            self._transport.send_close(frame.get_close_code(), frame.get_close_message())
+        if not self._transport.is_client_side:
+            self._transport.disconnect()
 
     # --- sending ---
 
-    async def send(self, message: WSBuffer, text: Optional[bool] = None) -> None:
+    async def send(self, message: WSBuffer, *, text: Optional[bool] = None) -> None:
         """Send a message; returns when the write buffer has room for more.
 
         Args:
@@ -323,13 +381,18 @@ class WSMessageListener(WSListener):
                 the message waited to be sent, and nobody knows how much of it the peer has received.
             TypeError, BufferError: as `WSTransport.send`, but None is no message.
         """
+        if not isinstance(message, (str, bytes, bytearray, memoryview)):
+            await self._send_other(message, text)
+            return
         if self._stream_lock is not None and self._stream_lock.locked():
             async with self._stream_lock:
-                self._send_frame(message, self._opcode(message, text), True, True)
+                is_sent = self._send_frame(message, self._opcode(message, text), True, True)
         else:
-            self._send_frame(message, self._opcode(message, text), True, True)
+            is_sent = self._send_frame(message, self._opcode(message, text), True, True)
+        if not is_sent:
+            await self._refuse_send()
         if self._drain is not None:
-            await self._wait_for_drain(self._drain)
+            await self._wait_for_drain()
 
     async def send_fragments(
         self, fragments: Union[Iterable[WSBuffer], AsyncIterable[WSBuffer]], text: Optional[bool] = None
@@ -360,10 +423,11 @@ class WSMessageListener(WSListener):
                 else:
                     for fragment in fragments:
                         await sender.send(fragment)
-                self._send_frame(b"", sender.opcode, sender.is_first, True)
+                if not self._send_frame(b"", sender.opcode, sender.is_first, True):
+                    await self._refuse_send()
             except BaseException:
-                if not sender.is_first and not self.transport.is_close_frame_sent:
-                    self.transport.send_close(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
+                if not sender.is_first and not self._transport.is_close_frame_sent:
+                    self._transport.send_close(WSCloseCode.INTERNAL_ERROR, "error in fragmented message")
                 raise
 
     async def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
@@ -379,13 +443,13 @@ class WSMessageListener(WSListener):
         Raises:
             ValueError: a code or a reason that must not be sent; the connection goes on.
         """
-        if not self.transport.is_close_frame_sent:
-            self.transport.send_close(code, reason)
+        if not self._transport.is_close_frame_sent:
+            self._transport.send_close(code, reason)
         self._is_closing = True
         if self._is_reading_paused:
             self._is_reading_paused = False
-            if not self.transport.is_disconnected:
-                self.transport.underlying_transport.resume_reading()
+            if not self._transport.is_disconnected:
+                self._transport.underlying_transport.resume_reading()
         if not self._is_lost:
             # Not wait_disconnected: it raises what the connection failed with, which recv reports.
             if self._end is None:
@@ -395,7 +459,7 @@ class WSMessageListener(WSListener):
     def pause_writing(self) -> None:
         """The write buffer is full: `send` waits from now on."""
         if self._drain is None and not self._is_lost:
-            self._drain = self.transport._loop.create_future()  # none may be running
+            self._drain = self._transport._loop.create_future()  # none may be running
 
     def resume_writing(self) -> None:
         """The write buffer has room again."""
@@ -403,27 +467,49 @@ class WSMessageListener(WSListener):
         if drain is not None and not drain.done():
             drain.set_result(None)
 
-    async def _wait_for_drain(self, drain: asyncio.Future[None]) -> None:
-        await asyncio.shield(drain)
-        if self._is_lost:
-            raise self._closed_error()
+    async def _wait_for_drain(self) -> None:
+        if self._drain is not None:
+            await asyncio.shield(self._drain)
+            if self._is_lost:
+                raise self._closed_error()
 
     def _opcode(self, message: object, text: Optional[bool]) -> WSMsgType:
         is_text = isinstance(message, str) if text is None else text
         return WSMsgType.TEXT if is_text else WSMsgType.BINARY
 
-    def _send_frame(self, message: WSBuffer, opcode: int, is_first: bool, is_last: bool) -> None:
-        transport: WSTransport = self.transport
-        if message is None:
-            raise TypeError("a message must be str or bytes-like, got None")
+    def _send_frame(self, message: WSBuffer, opcode: int, is_first: bool, is_last: bool) -> bool:
+        """False if nothing can be sent any more."""
+        transport: WSTransport = self._transport
         payload = _as_buffer(message)
         if transport._is_sealed:
-            raise self._closed_error()
+            return False
         codec = self._codec
         is_compressed = codec is not None and is_first and is_last and codec.should_compress(len(payload))
         if is_compressed and codec is not None:
             payload = codec.compress(payload)
         transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
+        return True
+
+
+class _Messages:
+    """What `async for` goes through."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: WSMessageListener) -> None:
+        self._listener = listener
+
+    def __aiter__(self) -> _Messages:
+        return self
+
+    async def __anext__(self) -> Union[str, bytes]:
+        """The next message."""
+        try:
+            return await self._listener.recv()
+        except Exception as exc:
+            if self._listener._ends_iteration(exc):
+                raise StopAsyncIteration from None
+            raise
 
 
 def _watermarks(max_queue: Union[int, None, Tuple[int, int]]) -> Tuple[int, int]:

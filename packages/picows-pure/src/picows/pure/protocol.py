@@ -252,6 +252,9 @@ class _Connection:
     def _fail(self, exc: WSProtocolError) -> None:
         """The peer broke the protocol (RFC 6455 7.1.7)."""
         transport = self.transport
+        rephrase = getattr(self._listener, "_on_violation", None)
+        if rephrase is not None:  # a message layer, which has words of its own
+            exc = rephrase(exc)
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
         # Its traceback shows only the parser, and would keep the connection alive until a garbage collection.
         self._remember(exc.with_traceback(None))

@@ -1,0 +1,1 @@
+"""The asyncio API: `client`, `server`, `router`, and what they share."""

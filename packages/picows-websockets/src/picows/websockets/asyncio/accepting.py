@@ -1,0 +1,225 @@
+"""The server's side of the opening handshake: the request, the user's hooks, the response, the handler."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+from ..http11 import Request, Response
+from ..protocol import OPEN
+from ..server import ServerProtocol
+from .opening import Opening
+
+if TYPE_CHECKING:
+    from .server import Server, ServerConnection
+
+ProcessRequest = Callable[["ServerConnection", Request], "Awaitable[Response | None] | Response | None"]
+ProcessResponse = Callable[["ServerConnection", Request, Response], "Awaitable[Response | None] | Response | None"]
+
+#: Seconds that a refused client may take to hang up, before we do.
+LINGER_S = 1.0
+_SEE_LOG = "Failed to open a WebSocket connection.\nSee server log for more information.\n"
+
+
+class Hooks:
+    """What `serve` was given for the handshakes of all connections."""
+
+    __slots__ = ("open_timeout", "process_request", "process_response", "server_header")
+
+    def __init__(
+        self,
+        process_request: ProcessRequest | None,
+        process_response: ProcessResponse | None,
+        server_header: str | None,
+        open_timeout: float | None,
+    ) -> None:
+        self.process_request = process_request
+        self.process_response = process_response
+        self.server_header = server_header
+        self.open_timeout = open_timeout
+
+
+class ServerOpening(Opening):
+    """One handshake.
+
+    Args:
+        connection: whose.
+        server: learns of the handshake, and of the connection when it is open.
+        hooks: the user's.
+        loop: the loop of the connection.
+    """
+
+    __slots__ = ("_server", "_hooks", "_loop", "_timer", "_task", "_response", "_has_request")
+
+    def __init__(
+        self, connection: ServerConnection, server: Server, hooks: Hooks, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(connection)
+        self._server = server
+        self._hooks = hooks
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._response: Response | None = None
+        self._has_request = False
+
+    @property
+    def _protocol(self) -> ServerProtocol:
+        return cast(ServerProtocol, self.connection.protocol)
+
+    # The engine calls these.
+
+    def connection_made(self, engine_protocol: Any) -> None:
+        """The client has connected."""
+        super().connection_made(engine_protocol)
+        self._server._openings.add(self)
+        if self._hooks.open_timeout is not None:
+            self._timer = self._loop.call_later(self._hooks.open_timeout, self._on_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the request, or frames sent ahead while a hook is awaited."""
+        super().data_received(data)
+        if self._task is not None:
+            self.transport.pause_reading()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client hung up during the handshake, or after it was refused."""
+        super().connection_lost(exc)
+        self._is_over = True
+        self._end()
+
+    # The steps
+
+    def advance(self) -> None:
+        """Act on the request once it is there."""
+        if self._has_request:
+            return
+        protocol = self._protocol
+        for event in protocol.events_received():
+            if isinstance(event, Request):
+                self._has_request = True
+                self.connection.request = event
+                self._on_request(event)
+                return
+        if protocol.handshake_exc is not None:  # no request, or one that was refused while it was read
+            self.flush()
+            self._hang_up()
+
+    def _on_request(self, request: Request) -> None:
+        if self._server._is_closing:
+            self.turn_away()
+            return
+        hook = self._hooks.process_request
+        answer = self._call("process_request", hook, self.connection, request) if hook is not None else None
+        self._then("process_request", answer, self._after_process_request)
+
+    def _after_process_request(self, answer: Response | None) -> None:
+        request = self.connection.request
+        if answer is None and request is not None:
+            answer = self._protocol.accept(request)
+        response = self._response = cast(Response, answer)
+        if self._hooks.server_header is not None:
+            response.headers.setdefault("Server", self._hooks.server_header)
+        hook = self._hooks.process_response
+        later = self._call("process_response", hook, self.connection, request, response) if hook is not None else None
+        self._then("process_response", later, self._after_process_response)
+
+    def _after_process_response(self, answer: Response | None) -> None:
+        self._respond(cast(Response, self._response if answer is None else answer))
+
+    def _call(self, name: str, hook: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return hook(*args)
+        except Exception as exc:
+            return _Failed(exc)
+
+    def _then(self, name: str, answer: Any, step: Callable[[Response | None], None]) -> None:
+        """Go on with what a hook returned, now or when it is there."""
+        if inspect.isawaitable(answer):
+            self._task = self._loop.create_task(self._await(name, answer, step))
+        else:
+            self._go_on(name, answer, step)
+
+    async def _await(self, name: str, awaitable: Awaitable[Any], step: Callable[[Response | None], None]) -> None:
+        try:
+            answer = await awaitable
+        except Exception as exc:
+            answer = _Failed(exc)
+        self._task = None
+        if not self._is_over:
+            self.transport.resume_reading()
+            self._go_on(name, answer, step)
+
+    def _go_on(self, name: str, answer: Any, step: Callable[[Response | None], None]) -> None:
+        if answer is not None and not isinstance(answer, (Response, _Failed)):
+            answer = _Failed(TypeError(f"{name} must return a Response or None, got {type(answer).__name__}"))
+        if isinstance(answer, _Failed):
+            self.connection.logger.error("opening handshake failed", exc_info=answer.exc)
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+        else:
+            step(answer)
+
+    # The end
+
+    def turn_away(self) -> None:
+        """The server closes: refuse the request, or close where there is none yet."""
+        if self._is_over:
+            return
+        if self._has_request:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
+        else:
+            self._is_over = True
+            self._end()
+            self.transport.abort()
+
+    def _refuse(self, status: HTTPStatus, text: str) -> None:
+        response = self._protocol.reject(status, text)
+        if self._hooks.server_header is not None:
+            response.headers.setdefault("Server", self._hooks.server_header)
+        self._respond(response)
+
+    def _respond(self, response: Response) -> None:
+        connection, protocol = cast("ServerConnection", self.connection), self._protocol
+        connection.response = response
+        protocol.send_response(response)
+        self.flush()
+        if protocol.state is OPEN:
+            self._end()
+            self.open()
+            self._server._start_handler(connection)
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Give the client time to read the response."""
+        self._is_over = True
+        self._end()
+        if not self.transport.is_closing():
+            self._timer = self._loop.call_later(LINGER_S, self.transport.abort)
+
+    def _on_timeout(self) -> None:
+        self._timer = None
+        self._is_over = True
+        self._end()
+        self.transport.abort()
+
+    def _end(self) -> None:
+        self._server._openings.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task(self._loop):
+            task.cancel()
+
+
+class _Failed:
+    """What a hook raised."""
+
+    __slots__ = ("exc",)
+
+    def __init__(self, exc: Exception) -> None:
+        self.exc = exc

@@ -1,0 +1,85 @@
+"""Sending a message in fragments, out of an iterable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from picows.enums import WSMsgType
+
+from ..frames import CloseCode
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class FragmentedMessage:
+    """One message; other messages wait until it is complete.
+
+    Args:
+        connection: where it is sent.
+        text: as for `Connection.send`.
+    """
+
+    __slots__ = ("_connection", "_text", "_kind")
+
+    def __init__(self, connection: Connection, text: bool | None) -> None:
+        self._connection = connection
+        self._text = text
+        #: str or bytes, once there was a fragment.
+        self._kind: type | None = None
+
+    async def send(self, fragments: Iterable[Any] | AsyncIterable[Any]) -> None:
+        """Send what the iterable has; nothing if it has nothing.
+
+        Raises:
+            TypeError: a fragment is neither str nor bytes-like, or not of the same kind as the first.
+            ConnectionClosed: the connection is closed.
+        """
+        connection = self._connection
+        if connection._stream_lock is None:
+            connection._stream_lock = asyncio.Lock()
+        async with connection._stream_lock:
+            try:
+                if isinstance(fragments, AsyncIterable):
+                    async for fragment in fragments:
+                        await self._add(fragment, "async iterable must contain bytes or str")
+                else:
+                    for fragment in fragments:
+                        await self._add(fragment, "iterable must contain bytes or str")
+                if self._kind is not None:
+                    await self._send(b"", True)
+            except BaseException as exc:
+                self._give_up(exc)
+                raise
+
+    async def _add(self, fragment: Any, complaint: str) -> None:
+        if isinstance(fragment, str):
+            kind: type = str
+        elif isinstance(fragment, (bytes, bytearray, memoryview)):
+            kind = bytes
+        else:
+            raise TypeError(complaint)
+        if self._kind is not None and kind is not self._kind:
+            raise TypeError("all fragments must be of the same type")
+        await self._send(fragment, False)
+
+    async def _send(self, fragment: Any, is_last: bool) -> None:
+        connection = self._connection
+        transport = connection._transport
+        if transport is None or transport._is_sealed:
+            await connection._refuse_send()
+        opcode = WSMsgType.CONTINUATION
+        if self._kind is None:
+            self._kind = str if isinstance(fragment, str) else bytes
+            is_text = self._kind is str if self._text is None else self._text
+            opcode = WSMsgType.TEXT if is_text else WSMsgType.BINARY
+        connection._send_fragment_frame(opcode, fragment, is_last)
+        await connection._wait_for_drain()
+
+    def _give_up(self, exc: BaseException) -> None:
+        """The message was begun and cannot be completed."""
+        transport = self._connection._transport
+        if self._kind is not None and not transport._is_sealed:
+            self._connection._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")

@@ -1,0 +1,121 @@
+"""Pings that wait for their pongs, and the pings that keep a connection alive.
+
+Keepalive is a timer, not a task: an idle connection has no coroutine for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from ..exceptions import ConcurrencyError, ConnectionClosed
+from ..frames import CloseCode
+from ..protocol import OPEN
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class Pings:
+    """The pings of one connection that have no pong yet, in the order in which they were sent."""
+
+    __slots__ = ("_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[bytes, tuple[asyncio.Future[float], float]] = {}
+
+    def add(self, payload: bytes | None) -> tuple[bytes, asyncio.Future[float]]:
+        """Register a ping.
+
+        Args:
+            payload: None for one that is not in use.
+
+        Raises:
+            ConcurrencyError: this payload is in use.
+        """
+        if payload is None:
+            payload = random.randbytes(4)
+            while payload in self._waiting:
+                payload = random.randbytes(4)
+        elif payload in self._waiting:
+            raise ConcurrencyError("already waiting for a pong with the same data")
+        waiter: asyncio.Future[float] = self._loop.create_future()
+        self._waiting[payload] = waiter, self._loop.time()
+        return payload, waiter
+
+    def acknowledge(self, payload: bytes) -> float | None:
+        """A pong came: it answers its ping and all those before (RFC 6455 5.5.3).
+
+        Returns:
+            The latency, or None if nobody sent such a ping.
+        """
+        if payload not in self._waiting:
+            return None
+        now = self._loop.time()
+        while True:
+            acknowledged = next(iter(self._waiting))
+            waiter, sent_at = self._waiting.pop(acknowledged)
+            if not waiter.done():
+                waiter.set_result(now - sent_at)
+            if acknowledged == payload:
+                return now - sent_at
+
+    def give_up(self, exc: ConnectionClosed) -> None:
+        """No pong will come any more."""
+        waiting, self._waiting = self._waiting, {}
+        for waiter, _ in waiting.values():
+            if not waiter.done():
+                waiter.set_exception(exc)
+                waiter.exception()  # whoever has not kept it is not told that nobody looked at it
+
+
+class Keepalive:
+    """Pings a connection every `ping_interval`, and closes it when a pong takes longer than `ping_timeout`."""
+
+    __slots__ = ("_connection", "_loop", "_timer", "_waiter")
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection: Connection | None = connection
+        self._loop = loop
+        self._waiter: asyncio.Future[float] | None = None
+        self._timer = loop.call_later(connection.ping_interval or 0, self._ping)
+
+    def stop(self) -> None:
+        """Send no more pings, and forget the connection."""
+        self._timer.cancel()
+        self._connection = self._waiter = None
+
+    def _ping(self) -> None:
+        connection = self._connection
+        if connection is None or connection.protocol.state is not OPEN:
+            return
+        self._waiter = connection._send_keepalive_ping()
+        if connection.ping_timeout is None:
+            self._again(0.0)
+        else:
+            self._timer = self._loop.call_later(connection.ping_timeout, self._on_timeout)
+            self._waiter.add_done_callback(self._on_pong)
+
+    def _on_pong(self, waiter: asyncio.Future[float]) -> None:
+        connection = self._connection
+        if connection is None or waiter is not self._waiter or waiter.cancelled() or waiter.exception() is not None:
+            return
+        self._timer.cancel()
+        if connection.protocol.debug:
+            connection.logger.debug("%% received keepalive pong")
+        self._again(waiter.result())
+
+    def _again(self, latency: float) -> None:
+        connection = self._connection
+        if connection is not None:
+            interval = connection.ping_interval or 0
+            self._timer = self._loop.call_later(max(0.0, interval - latency), self._ping)
+
+    def _on_timeout(self) -> None:
+        connection = self._connection
+        if connection is not None and connection.protocol.state is OPEN:
+            if connection.protocol.debug:
+                connection.logger.debug("- timed out waiting for keepalive pong")
+            connection._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")

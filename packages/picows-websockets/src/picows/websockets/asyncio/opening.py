@@ -1,0 +1,163 @@
+"""The opening handshake on an asyncio transport: bytes to the Sans-I/O protocol, and the connection to the engine.
+
+An Opening (`picows.abc.Opening`) is what the engine's protocol feeds until the handshake is over. It gives every byte
+to a ClientProtocol or ServerProtocol that leaves frames alone, writes what that has to say, and calls `open` of the
+engine's protocol with what followed the handshake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from picows.options import ConnectionOptions
+
+from .._opening import OpeningProtocol
+from ..http11 import Request, Response
+from ..protocol import OPEN
+from .connection import Connection
+
+#: The engine's log is not this API's: nobody hears it.
+_silent = logging.Logger("picows.websockets", logging.CRITICAL + 1)
+#: More than any frame.
+_NO_LIMIT = 1 << 62
+
+
+def engine_options(
+    is_client_side: bool,
+    max_size: int | None | tuple[int | None, int | None],
+    close_timeout: float | None,
+    is_debug: bool,
+) -> ConnectionOptions:
+    """The engine's options for connections of this API."""
+    limits = (max_size,) if max_size is None or isinstance(max_size, int) else max_size
+    return ConnectionOptions(
+        is_client_side=is_client_side,
+        logger=_silent,
+        max_frame_size=max(1, min((limit for limit in limits if limit is not None), default=_NO_LIMIT)),
+        close_timeout=close_timeout or None,
+        enable_auto_pong=not is_debug,
+    )
+
+
+class Opening:
+    """What both sides share.
+
+    Args:
+        connection: whose handshake it is; its `protocol` reads it.
+    """
+
+    __slots__ = ("connection", "engine_protocol", "transport", "_is_over")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.engine_protocol: Any = None
+        self.transport: Any = None
+        self._is_over = False
+        self._sans_io._leave_frames()
+
+    @property
+    def _sans_io(self) -> OpeningProtocol:
+        return self.connection.protocol  # type: ignore[return-value]  # a ClientProtocol or ServerProtocol
+
+    # The engine calls these.
+
+    def connection_made(self, engine_protocol: Any) -> None:
+        """The transport is there."""
+        self.engine_protocol = engine_protocol
+        self.transport = engine_protocol.transport.underlying_transport
+        self.connection._on_made(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the handshake, and perhaps of frames behind it."""
+        if not self._is_over:
+            self._sans_io.receive_data(data)
+            self.advance()
+
+    def eof_received(self) -> None:
+        """The peer has hung up."""
+        if not self._is_over:
+            self._sans_io.receive_eof()
+            self.advance()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone, or `connection_made` failed with `exc`."""
+        self.eof_received()
+
+    # A side implements this.
+
+    def advance(self) -> None:
+        """Look at what the protocol has received."""
+
+    # Both sides use these.
+
+    def flush(self) -> None:
+        """Write what the protocol has to say."""
+        for data in self._sans_io.data_to_send():
+            if data:
+                self.transport.write(data)
+            elif self.transport.can_write_eof():
+                try:
+                    self.transport.write_eof()
+                except (OSError, RuntimeError):  # closed already
+                    self.transport.abort()
+            else:
+                self.transport.close()
+
+    def open(self) -> None:
+        """The handshake has succeeded: the engine takes over."""
+        self._is_over = True
+        connection, protocol = self.connection, self.engine_protocol
+        connection._prepare()
+        remainder = self._sans_io._take_remainder()
+        protocol.open(connection, connection.request, connection.response, remainder)
+
+
+class ClientOpening(Opening):
+    """The client's side.
+
+    Attributes:
+        done: gets None when the connection is open, or why it is not.
+    """
+
+    __slots__ = ("done",)
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(connection)
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    def send_request(self, request: Request) -> None:
+        """Begin."""
+        self._sans_io.send_request(request)  # type: ignore[attr-defined]
+        self.flush()
+
+    def advance(self) -> None:
+        """Open the connection, or say why not."""
+        protocol = self._sans_io
+        for event in protocol.events_received():
+            if isinstance(event, Response):
+                self.connection.response = event
+        exc = protocol.handshake_exc
+        if exc is None and protocol.state is OPEN:
+            self.open()
+            _set(self.done, None)
+        elif exc is not None:
+            self._is_over = True
+            self.flush()
+            _set(self.done, exc)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """As for Opening; an error of the network is what the caller gets."""
+        if isinstance(exc, Exception) and not self._is_over:
+            self._is_over = True
+            _set(self.done, exc)
+        super().connection_lost(exc)
+
+
+def _set(waiter: asyncio.Future[None], exc: BaseException | None) -> None:
+    if not waiter.done():
+        if exc is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(exc)

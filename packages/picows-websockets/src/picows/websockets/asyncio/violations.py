@@ -1,0 +1,66 @@
+"""What the engine says about a peer that breaks the protocol, in the words of this API.
+
+Users compare close reasons and the text of ConnectionClosed; the engine has words of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from picows.enums import WSCloseCode
+from picows.errors import WSMessageTooBigError, WSProtocolError
+
+from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
+from .limits import MAX_FRAGMENTS
+
+#: How the engine's text begins, and what is said instead.
+_WORDS = (
+    ("frame with reserved opcode", "invalid opcode"),
+    ("fragmented control frame", "fragmented control frame"),
+    ("masked frame", "incorrect masking"),
+    ("unmasked frame", "incorrect masking"),
+    ("control frame with more than", "control frame too long"),
+    ("reserved bits", "reserved bits must be 0"),
+    ("CONTINUATION frame without", "unexpected continuation frame"),
+    ("a new message before", "expected a continuation frame"),
+    ("CLOSE frame with a payload of 1 byte", "close frame too short"),
+    ("CLOSE frame with invalid code", "invalid status code"),
+    ("compressed message is damaged", "decompression failed"),
+    ("message has over", "decompression failed"),
+)
+_TOO_MANY_FRAGMENTS = re.compile("message of more than [0-9]+ fragments")
+
+
+class Violation(NamedTuple):
+    """What to close with, and what caused it."""
+
+    code: int
+    reason: str
+    cause: Exception
+
+
+def explain(exc: WSProtocolError) -> Violation:
+    """Translate an error of the engine."""
+    text = str(exc)
+    if isinstance(exc, WSMessageTooBigError):
+        return _too_big(exc)
+    if exc.code == WSCloseCode.MESSAGE_TOO_BIG and _TOO_MANY_FRAGMENTS.fullmatch(text):
+        return Violation(exc.code, "too many fragments", TooManyFragments(MAX_FRAGMENTS))
+    if exc.code == WSCloseCode.INVALID_TEXT:
+        return Violation(exc.code, text.rpartition(": ")[2], _without_traceback(exc))
+    for beginning, words in _WORDS:
+        if text.startswith(beginning):
+            return Violation(exc.code, words, ProtocolError(words))
+    return Violation(exc.code, text, ProtocolError(text))
+
+
+def _too_big(exc: WSMessageTooBigError) -> Violation:
+    size, limit = exc.size, exc.limit
+    too_big = PayloadTooBig(size, limit)
+    return Violation(exc.code, str(too_big), too_big)
+
+
+def _without_traceback(exc: WSProtocolError) -> WSProtocolError:
+    exc.__context__ = None  # its traceback would keep the connection alive
+    return exc.with_traceback(None)
