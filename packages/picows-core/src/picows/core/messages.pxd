@@ -45,7 +45,6 @@ cdef class WSMessageListener(WSListener):
     cpdef object _closed_error(self)
     cpdef object _concurrency_error(self, method)
     cpdef bint _ends_iteration(self, exc) except -1
-    cpdef object _on_undecodable(self, exc)
     cpdef object _on_violation(self, exc)
     cpdef _on_pong(self, bytes payload)
     cpdef _on_close(self, WSFrame frame)
@@ -55,7 +54,6 @@ cdef class WSMessageListener(WSListener):
     cdef Fragment _take_fragment(self)
     cdef int _drop_rest_of_message(self) except -1
     cdef object _new_reader(self)
-    cdef object _take_message(self, object decode)
     cdef WSTransport _get_transport(self)
     cdef int _on_fragment(self, WSFrame frame) except -1
     cdef int _fail(self, object exc) except -1

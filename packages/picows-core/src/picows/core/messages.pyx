@@ -114,7 +114,7 @@ cdef class WSMessageListener(WSListener):
         """Whether `async for` ends, rather than raise this exception of `recv`."""
         return isinstance(exc, WSConnectionClosed) and exc.code in _CLEAN_CODES
 
-    cpdef object _on_undecodable(self, exc):
+    async def _on_undecodable(self, exc):
         """What `recv` raises where the caller wants a str of a binary message that is not UTF-8."""
         return exc
 
@@ -151,13 +151,21 @@ cdef class WSMessageListener(WSListener):
             WSConnectionClosed: the connection has ended and every message was received.
             RuntimeError: another `recv` is waiting.
         """
+        cdef Fragment fragment
         self._begin_receiving("recv")
         while not self._has_message():
             try:
                 await self._new_reader()
             finally:
                 self._reader = None
-        return self._take_message(decode)
+        fragment = self._take_fragment()
+        if decode is None:
+            return fragment.as_message(None)
+        try:
+            return fragment.as_message(decode)
+        except UnicodeDecodeError as exc:
+            undecodable = exc
+        raise await self._on_undecodable(undecodable)
 
     async def recv_streaming(self, decode=None):
         """Receive a message as an iterator over its fragments; arguments and errors as for `recv`.
@@ -172,7 +180,7 @@ cdef class WSMessageListener(WSListener):
         cdef bint has_begun = False, is_last = False
         self._begin_receiving("recv_streaming")
         asked = self._asked
-        decoder = None
+        decoder = undecodable = None
         while not is_last:
             if not has_begun:
                 self._drop_rest_of_message()
@@ -192,12 +200,15 @@ cdef class WSMessageListener(WSListener):
                 try:
                     text = decoder.decode(fragment.as_bytes(), is_last)
                 except UnicodeDecodeError as exc:
-                    raise self._on_undecodable(exc) from exc.__cause__
+                    undecodable = exc
+                    break
                 yield text
             else:
                 yield fragment.as_bytes()
             if not is_last and self._asked != asked:
                 raise RuntimeError("the rest of this message was dropped because the next one was asked for")
+        if undecodable is not None:
+            raise await self._on_undecodable(undecodable)
 
     def __aiter__(self):
         """Messages until the connection is closed properly; an error of `recv` if it ends otherwise."""
@@ -218,7 +229,7 @@ cdef class WSMessageListener(WSListener):
                     await self._new_reader()
                 finally:
                     self._reader = None
-            return self._take_message(None)
+            return self._take_fragment().as_message(None)
         except Exception as exc:
             if self._ends_iteration(exc):
                 raise StopAsyncIteration from None
@@ -229,15 +240,6 @@ cdef class WSMessageListener(WSListener):
             raise self._concurrency_error(method)
         self._asked += 1
         return 0
-
-    cdef object _take_message(self, object decode):
-        cdef Fragment fragment = self._take_fragment()
-        if decode is None:
-            return fragment.as_message(None)
-        try:
-            return fragment.as_message(decode)
-        except UnicodeDecodeError as exc:
-            raise self._on_undecodable(exc) from exc.__cause__
 
     cdef bint _has_message(self) except -1:
         """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""

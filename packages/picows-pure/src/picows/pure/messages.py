@@ -131,7 +131,7 @@ class WSMessageListener(WSListener):
         """Whether `async for` ends, rather than raise this exception of `recv`."""
         return isinstance(exc, WSConnectionClosed) and exc.code in _CLEAN_CODES
 
-    def _on_undecodable(self, exc: UnicodeDecodeError) -> Exception:
+    async def _on_undecodable(self, exc: UnicodeDecodeError) -> Exception:
         """What `recv` raises where the caller wants a str of a binary message that is not UTF-8."""
         return exc
 
@@ -172,7 +172,11 @@ class WSMessageListener(WSListener):
         self._begin_receiving("recv")
         while not self._has_message():
             await self._wait_for_fragment()
-        return self._take_message(decode)
+        try:
+            return self._take_message(decode)
+        except UnicodeDecodeError as exc:
+            undecodable = exc
+        raise await self._on_undecodable(undecodable)
 
     async def recv_streaming(self, decode: Optional[bool] = None) -> AsyncIterator[Union[str, bytes]]:
         """Receive a message as an iterator over its fragments; arguments and errors as for `recv`.
@@ -185,6 +189,7 @@ class WSMessageListener(WSListener):
         """
         stream = self._begin_receiving("recv_streaming")
         decoder: Any = None
+        undecodable: Optional[UnicodeDecodeError] = None
         has_begun = is_last = False
         while not is_last:
             if not has_begun:
@@ -199,11 +204,18 @@ class WSMessageListener(WSListener):
                 decode = fragment.is_text
             if decode:
                 decoder = decoder or _new_decoder()
-                yield self._decoded(decoder, fragment.data, is_last)
+                try:
+                    text = decoder.decode(fragment.data, is_last)
+                except UnicodeDecodeError as exc:
+                    undecodable = exc
+                    break
+                yield text
             else:
                 yield bytes(fragment.data)
             if not is_last and self._stream is not stream:
                 raise RuntimeError("the rest of this message was dropped because the next one was asked for")
+        if undecodable is not None:
+            raise await self._on_undecodable(undecodable)
 
     def __aiter__(self) -> AsyncIterator[Union[str, bytes]]:
         """Messages until the connection is closed properly; an error of `recv` if it ends otherwise."""
@@ -214,12 +226,6 @@ class WSMessageListener(WSListener):
             raise self._concurrency_error(method)
         self._stream = object()
         return self._stream
-
-    def _decoded(self, decoder: Any, data: Any, is_last: bool) -> str:
-        try:
-            return decoder.decode(data, is_last)  # type: ignore[no-any-return]
-        except UnicodeDecodeError as exc:
-            raise self._on_undecodable(exc) from exc.__cause__
 
     def _has_message(self) -> bool:
         """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
@@ -245,7 +251,7 @@ class WSMessageListener(WSListener):
     def _take_message(self, decode: Optional[bool]) -> Union[str, bytes]:
         fragment = self._take_fragment()
         if fragment.is_text if decode is None else decode:
-            return self._decoded(_new_decoder(), fragment.data, True) if fragment.text is None else fragment.text
+            return fragment.data.decode() if fragment.text is None else fragment.text
         return bytes(fragment.data)
 
     def _drop_rest_of_message(self) -> None:

@@ -87,9 +87,9 @@ class ServerOpening(Opening):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client hung up during the handshake, or after it was refused."""
-        super().connection_lost(exc)
         self._is_over = True
         self._end()
+        self._protocol.receive_eof()  # whose last words are for the log
 
     # The steps
 
@@ -123,6 +123,7 @@ class ServerOpening(Opening):
         response = self._response = cast(Response, answer)
         if self._hooks.server_header is not None:
             response.headers.setdefault("Server", self._hooks.server_header)
+        self.connection.response = response
         hook = self._hooks.process_response
         later = self._call("process_response", hook, self.connection, request, response) if hook is not None else None
         self._then("process_response", later, self._after_process_response)
@@ -157,7 +158,7 @@ class ServerOpening(Opening):
         if answer is not None and not isinstance(answer, (Response, _Failed)):
             answer = _Failed(TypeError(f"{name} must return a Response or None, got {type(answer).__name__}"))
         if isinstance(answer, _Failed):
-            self.connection.logger.error("opening handshake failed", exc_info=answer.exc)
+            self.connection.logger.error("%s failed", name, exc_info=answer.exc)
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
         else:
             step(answer)

@@ -170,11 +170,10 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         """
         if self.protocol.state is OPEN:
             if self._is_sending_fragments():
-                self._fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
+                self._close_failing(CloseCode.INTERNAL_ERROR, "close during fragmented message")
             else:
                 close = Close(code, reason)
-                close.serialize()
-                self._say_goodbye(close)
+                self._say_goodbye(close, close.serialize())
         if self._transport is not None:
             await _Listener.close(self)
 
@@ -185,12 +184,14 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
                 self._closed = self._transport._loop.create_future()
             await asyncio.shield(self._closed)
 
-    def _say_goodbye(self, close: Close) -> None:
-        self._log_sent(CLOSE, close.serialize())
+    def _say_goodbye(self, close: Close, payload: bytes) -> None:
+        if len(payload) > MAX_CONTROL_PAYLOAD:
+            raise ProtocolError("control frame too long")
+        self._log_sent(CLOSE, payload)
         self._transport.send_close(close.code, close.reason)
         self._note_closing()
 
-    def _fail(self, code: int, reason: str, cause: BaseException | None = None) -> None:
+    def _close_failing(self, code: int, reason: str, cause: BaseException | None = None) -> None:
         """Say why, and read nothing more (RFC 6455 7.1.7)."""
         if self.protocol.parser_exc is None and isinstance(cause, Exception):
             self.protocol.parser_exc = cause
@@ -241,7 +242,7 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         payload = None if data is None else _control_payload(data)
         if self.protocol.state is not OPEN:
             await self._refuse_send()
-        return asyncio.shield(self._send_ping(payload))
+        return self._send_ping(payload)
 
     async def pong(self, data: DataLike = b"") -> None:
         """Send a PONG that nobody asked for. PINGs are answered without being asked to.
@@ -285,6 +286,12 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
 
     def _ends_iteration(self, exc: BaseException) -> bool:
         return isinstance(exc, ConnectionClosedOK)
+
+    async def _on_undecodable(self, exc: UnicodeDecodeError) -> Exception:
+        reason = f"{exc.reason} at position {exc.start}"
+        self._close_failing(CloseCode.INVALID_DATA, reason, exc.with_traceback(None))
+        await self.wait_closed()
+        return self.protocol.close_exc
 
     def _on_violation(self, exc: WSProtocolError) -> WSProtocolError:
         violation = explain(exc)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from picows.enums import WSMsgType
 
 from ..frames import CloseCode
+from ..protocol import OPEN
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -22,13 +23,14 @@ class FragmentedMessage:
         text: as for `Connection.send`.
     """
 
-    __slots__ = ("_connection", "_text", "_kind")
+    __slots__ = ("_connection", "_text", "_kind", "_is_begun")
 
     def __init__(self, connection: Connection, text: bool | None) -> None:
         self._connection = connection
         self._text = text
         #: str or bytes, once there was a fragment.
         self._kind: type | None = None
+        self._is_begun = False
 
     async def send(self, fragments: Iterable[Any] | AsyncIterable[Any]) -> None:
         """Send what the iterable has; nothing if it has nothing.
@@ -41,6 +43,8 @@ class FragmentedMessage:
         if connection._stream_lock is None:
             connection._stream_lock = asyncio.Lock()
         async with connection._stream_lock:
+            if connection.protocol.state is not OPEN:
+                await connection._refuse_send()
             try:
                 if isinstance(fragments, AsyncIterable):
                     async for fragment in fragments:
@@ -51,10 +55,11 @@ class FragmentedMessage:
                 if self._kind is not None:
                     await self._send(b"", True)
             except BaseException as exc:
-                self._give_up(exc)
+                await self._give_up(exc)
                 raise
 
     async def _add(self, fragment: Any, complaint: str) -> None:
+        self._is_begun = True
         if isinstance(fragment, str):
             kind: type = str
         elif isinstance(fragment, (bytes, bytearray, memoryview)):
@@ -78,8 +83,10 @@ class FragmentedMessage:
         connection._send_fragment_frame(opcode, fragment, is_last)
         await connection._wait_for_drain()
 
-    def _give_up(self, exc: BaseException) -> None:
-        """The message was begun and cannot be completed."""
-        transport = self._connection._transport
-        if self._kind is not None and not transport._is_sealed:
-            self._connection._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+    async def _give_up(self, exc: BaseException) -> None:
+        """A message that was begun cannot be completed: nothing else can follow."""
+        connection = self._connection
+        if self._is_begun and not connection._transport._is_sealed:
+            connection._close_failing(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+            if isinstance(exc, Exception):
+                await connection.wait_closed()

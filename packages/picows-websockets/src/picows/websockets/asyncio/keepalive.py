@@ -118,4 +118,4 @@ class Keepalive:
         if connection is not None and connection.protocol.state is OPEN:
             if connection.protocol.debug:
                 connection.logger.debug("- timed out waiting for keepalive pong")
-            connection._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            connection._close_failing(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")

@@ -18,8 +18,19 @@ from ..http11 import Request, Response
 from ..protocol import OPEN
 from .connection import Connection
 
-#: The engine's log is not this API's: nobody hears it.
-_silent = logging.Logger("picows.websockets", logging.CRITICAL + 1)
+
+class _InternalErrors(logging.Handler):
+    """The engine's log is not this API's: of it only exceptions out of callbacks are heard, which are our faults."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass on what has a traceback."""
+        if record.exc_info:
+            logging.getLogger("websockets").error("unexpected internal error", exc_info=record.exc_info)
+
+
+_engine_logger = logging.Logger("picows.websockets", logging.ERROR)
+_engine_logger.addHandler(_InternalErrors())
+
 #: More than any frame.
 _NO_LIMIT = 1 << 62
 
@@ -34,7 +45,7 @@ def engine_options(
     limits = (max_size,) if max_size is None or isinstance(max_size, int) else max_size
     return ConnectionOptions(
         is_client_side=is_client_side,
-        logger=_silent,
+        logger=_engine_logger,
         max_frame_size=max(1, min((limit for limit in limits if limit is not None), default=_NO_LIMIT)),
         close_timeout=close_timeout or None,
         enable_auto_pong=not is_debug,

@@ -59,14 +59,14 @@ class Tap:
         try:
             self._take(transport, received)
         except PayloadTooBig as exc:
-            connection._fail(CloseCode.MESSAGE_TOO_BIG, str(exc), _bare(exc))
+            connection._close_failing(CloseCode.MESSAGE_TOO_BIG, str(exc), _bare(exc))
         except TooManyFragments as exc:
-            connection._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments", _bare(exc))
+            connection._close_failing(CloseCode.MESSAGE_TOO_BIG, "too many fragments", _bare(exc))
         except UnicodeDecodeError as exc:
             reason = f"{exc.reason} at position {exc.start}"
-            connection._fail(CloseCode.INVALID_DATA, reason, _bare(exc))
+            connection._close_failing(CloseCode.INVALID_DATA, reason, _bare(exc))
         except ProtocolError as exc:
-            connection._fail(CloseCode.PROTOCOL_ERROR, str(exc), _bare(exc))
+            connection._close_failing(CloseCode.PROTOCOL_ERROR, str(exc), _bare(exc))
 
     def _take(self, transport: Any, received: Any) -> None:
         connection = self._connection
