@@ -21,6 +21,7 @@ cdef extern from "picows_kernels.h":
 
 
 cdef const picows_kernels *_active = NULL
+cdef dict _found = {}
 
 
 cdef const picows_kernels *active_kernels() noexcept nogil:
@@ -30,9 +31,15 @@ cdef const picows_kernels *active_kernels() noexcept nogil:
 cdef const picows_kernels *_find(str name) except NULL:
     """The set of this name. Raises ValueError if there is none that runs here."""
     cdef picows_kernels_status status
-    cdef bytes encoded = name.encode()
-    cdef const picows_kernels *found = picows_kernels_select(encoded, &status)
-    if found is NULL:
+    cdef const picows_kernels *found
+    # Asking the processor takes microseconds, in a virtual machine tens of them.
+    cached = _found.get(name)
+    if cached is not None:
+        return <const picows_kernels *><size_t>cached
+    found = picows_kernels_select(name.encode(), &status)
+    if found is not NULL:
+        _found[name] = <size_t>found
+    else:
         is_known = status == PICOWS_KERNELS_UNSUPPORTED
         raise ValueError(
             f"{'this processor does not run' if is_known else 'there are no'} kernels {name!r}: "

@@ -1,13 +1,13 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from .buffers cimport ReadBuffer
+from .buffers cimport HEADROOM, ReadBuffer
 from .frame cimport WSFrame
 
 
 cdef enum:
     KEYS_PER_BLOCK = 1024
     # What one read may bring.
-    READ_SIZE = 128 * 1024
+    READ_SIZE = 256 * 1024 - HEADROOM
     # Frames up to this size are built in one piece before they are sent.
     SCRATCH_SIZE = 256 * 1024
     # Gathered writes leave when they are this many bytes.

@@ -68,12 +68,13 @@ cdef class Receiver:
         uint8_t _pending_first
         uint8_t _pending_is_text
 
+    cdef bint _reads_in_place(self) noexcept
     cdef ReadBuffer _target(self)
     cpdef get_buffer(self, Py_ssize_t sizehint)
     cpdef buffer_updated(self, Py_ssize_t nbytes)
 
     cdef int _process(self, ReadBuffer buffer, char* data, Py_ssize_t size) except -1
-    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size) except -1
+    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size, ReadBuffer pending) except -1
     cdef int _keep_tail(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _leave_buffer(self, ReadBuffer buffer) except -1
     cdef void _free_tail(self) noexcept
@@ -81,7 +82,7 @@ cdef class Receiver:
         self, picows_header* header, const uint8_t* data, Py_ssize_t available, bint is_text
     ) except -1
     cdef int _fill_pending(self, Py_ssize_t count) except -1
-    cdef int _advance_pending(self, Py_ssize_t count) except -1
+    cdef int _read_into_pending(self, ReadBuffer buffer, char* data, Py_ssize_t size) except -1
     cdef object _find_violation(self, picows_header_result result, uint8_t first, picows_header* header)
     cdef int _deliver(self, WSFrame frame) except -1
     cdef int _deliver_in_c(self, WSListener listener, WSFrame frame) except -1

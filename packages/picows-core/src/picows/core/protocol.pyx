@@ -70,6 +70,8 @@ cdef enum:
     # An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when
     # a peer sends single bytes. HEADROOM has room for such a frame with its header.
     SMALL = 4096
+    # What is missing of a larger frame is copied, not read into place, once it is this little.
+    SMALL_REST = 32 * 1024
 
 cdef const picows_kernels* _kernels = active_kernels()
 cdef PyObject** _members = type_members()
@@ -186,11 +188,16 @@ cdef class Receiver:
             self._transport._log(logging.WARNING, message)
 
     cpdef get_buffer(self, Py_ssize_t sizehint):
-        """Where the loop reads into: a pending frame's own buffer, else the connection's or the thread's."""
+        """Where the loop reads into: a large pending frame's own buffer, else the connection's or the thread's."""
         return self._target()
 
+    cdef bint _reads_in_place(self) noexcept:
+        """True if the loop reads into the pending frame's buffer. The last bytes of a frame are not worth a read of
+        their own: they are read together with what follows, and copied."""
+        return self._pending is not None and self._pending.stop - self._pending.start > SMALL_REST
+
     cdef ReadBuffer _target(self):
-        if self._pending is not None:
+        if self._reads_in_place():
             return self._pending
         if self._own_buffer is not None:
             return self._own_buffer
@@ -200,7 +207,7 @@ cdef class Receiver:
         """`nbytes` bytes were read."""
         cdef ReadBuffer buffer
         cdef char* data
-        if self._pending is not None:
+        if self._reads_in_place():
             self._process(None, NULL, nbytes)
             return
         buffer = self._pool.read_buffer if self._own_buffer is None else self._own_buffer
@@ -260,8 +267,8 @@ cdef class Receiver:
     # --- bytes to frames ---
 
     cdef int _process(self, ReadBuffer buffer, char* data, Py_ssize_t size) except -1:
-        """Bytes of frames arrived: those at `data` in `buffer`, or, without a buffer, `size` bytes that were read right
-        into the pending frame."""
+        """Bytes of frames arrived: those at `data` in `buffer`, or, where that is NULL, `size` bytes that were read right
+        into the pending frame's buffer."""
         cdef WSTransport transport = self._transport
         cdef Pool pool = self._pool
         cdef bint is_outermost
@@ -274,10 +281,10 @@ cdef class Receiver:
             pool.in_batch = True
             pool.batch += 1
         try:
-            if buffer is None:
-                self._advance_pending(size)
+            if self._pending is not None:
+                self._read_into_pending(buffer, data, size)
             else:
-                self._parse(buffer, <uint8_t*>data, size, False)
+                self._parse(buffer, <uint8_t*>data, size, None)
         except WSProtocolError as exc:
             self._pending = None  # its buffer may be full: what still arrives is read elsewhere and discarded
             self._fail(exc)
@@ -286,24 +293,21 @@ cdef class Receiver:
                 end_batch(pool)
         return 0
 
-    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size, bint completes_pending) except -1:
-        """Deliver the frames in these bytes, and keep what is left of them.
-
-        If this read `completes_pending`, the buffer begins with the payload of that frame, and `data` is what follows
-        it.
-        """
+    cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size, ReadBuffer pending) except -1:
+        """Deliver the frame in `pending`, which this read completed, if there is one, and then the frames in these bytes;
+        keep what is left of them."""
         assert self._pending is None and self._tail is NULL, "a batch begins while part of a frame is kept"
-        assert buffer.data <= <char*>data and <char*>data + size <= buffer.data + buffer.capacity, "bytes out of bounds"
+        assert not size or buffer.data <= <char*>data <= buffer.data + buffer.capacity - size, "bytes out of bounds"
         cdef WSTransport transport = self._transport
         cdef MessageState state = self._state
-        cdef WSFrame frame = self._pool.take_frame(buffer)
+        cdef WSFrame frame = self._pool.take_frame(buffer if pending is None else pending)
         cdef picows_header header
         cdef picows_header_result result
         cdef Py_ssize_t at = 0, body = 0
         cdef bint is_filled = False, is_complete, is_text = False, was_kept = False
         cdef object violation = None
-        if completes_pending:
-            fill_frame(frame, _members, self._pending_first, buffer.data, <char*>data - buffer.data, size)
+        if pending is not None:
+            fill_frame(frame, _members, self._pending_first, pending.data, pending.stop, size)
             is_filled = True
         try:
             while True:
@@ -332,9 +336,14 @@ cdef class Receiver:
                     is_filled = False
                     if transport._input_is_over:
                         return 0
-                    if is_complete and Py_REFCNT(frame) > 1:
-                        was_kept = True
-                        frame = new_frame(buffer)
+                    if is_complete:
+                        if Py_REFCNT(frame) > 1:
+                            was_kept = was_kept or pending is None
+                            frame = new_frame(buffer)
+                        elif pending is not None:
+                            frame._owner = buffer
+                            self._pool.recycle(pending)
+                        pending = None
                 if violation is not None:
                     raise violation
                 if not is_complete:
@@ -350,14 +359,14 @@ cdef class Receiver:
                 self._keep_tail(data + at, size - at)
         finally:
             if Py_REFCNT(frame) > 1:
-                was_kept = True
+                was_kept = was_kept or pending is None
             else:
                 frame._owner = None
                 self._pool.frame = frame
+                if pending is not None:
+                    self._pool.recycle(pending)
             if was_kept:
                 self._leave_buffer(buffer)
-            elif completes_pending:
-                self._pool.recycle(buffer)
         return 0
 
     cdef int _leave_buffer(self, ReadBuffer buffer) except -1:
@@ -391,7 +400,6 @@ cdef class Receiver:
     ) except -1:
         """A frame has arrived in part: give it a buffer of its own, into which the loop reads the rest."""
         self._pending = self._pool.take_large(header.payload_size)
-        self._pending_size = header.payload_size
         self._pending_first = header.first
         self._pending_key = header.key
         self._pending_is_text = is_text
@@ -399,30 +407,31 @@ cdef class Receiver:
         return self._fill_pending(available)
 
     cdef int _fill_pending(self, Py_ssize_t count) except -1:
-        """`count` more bytes are in the pending frame's buffer: unmask and validate its own among them while they are
-        in the cache."""
+        """`count` more bytes are in the pending frame's buffer: unmask and validate them while they are in the cache."""
         cdef ReadBuffer pending = self._pending
         cdef Py_ssize_t filled = pending.start
         cdef uint8_t* data = <uint8_t*>pending.data + filled
         pending.start += count
         assert 0 <= filled and pending.start <= pending.stop <= pending.capacity, "more was read than there was room for"
-        count = min(count, self._pending_size - filled)
         if self._mask_bit:
             _kernels.mask(data, data, count, picows_rotate_key(self._pending_key, filled))
         if self._pending_is_text:
-            is_last = filled + count == self._pending_size and self._pending_first & PICOWS_FIN
-            self._state.validate(data, count, is_last)
+            self._state.validate(data, count, pending.start == pending.stop and self._pending_first & PICOWS_FIN)
         return 0
 
-    cdef int _advance_pending(self, Py_ssize_t count) except -1:
-        """`count` bytes were read into the pending frame's buffer, those that follow the frame included."""
+    cdef int _read_into_pending(self, ReadBuffer buffer, char* data, Py_ssize_t size) except -1:
+        """Bytes arrived for a pending frame: `size` bytes in its own buffer, or, if `data` is not NULL, its end and what
+        follows it in `buffer`."""
         cdef ReadBuffer pending = self._pending
-        cdef Py_ssize_t size = self._pending_size
+        cdef Py_ssize_t count = size
+        if data is not NULL:
+            count = min(size, pending.stop - pending.start)
+            memcpy(pending.data + pending.start, data, count)
         self._fill_pending(count)
-        if pending.start < size:
+        if pending.start < pending.stop:
             return 0
         self._pending = None
-        return self._parse(pending, <uint8_t*>pending.data + size, pending.start - size, True)
+        return self._parse(buffer, <uint8_t*>data + count, size - count, pending)
 
     cdef object _find_violation(self, picows_header_result result, uint8_t first, picows_header* header):
         """What is wrong with a header that is not OK; None if it is only incomplete."""

@@ -20,12 +20,14 @@ from ..options import ConnectionOptions
 from .closing import WSCloseInfo
 from .frame import CONTROL, WSFrame
 from .listener import overrides
-from .parser import FrameParser
+from .parser import FrameParser, Pending
 from .pool import Pool, current_pool
 from .transport import WSTransport
 from .wire import is_secure
 
 _INET = (socket.AF_INET, socket.AF_INET6)
+#: What is missing of a large frame is copied, not read into place, once it is this little.
+_SMALL_REST = 32 * 1024
 
 
 class _Connection:
@@ -305,18 +307,21 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
     __slots__ = ()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the loop reads into: a pending frame's own buffer, else the thread's."""
-        parser = self._parser
-        if parser is not None and parser.pending is not None:
-            return parser.pending.rest  # type: ignore[no-any-return]
-        return self._own_view or self._pool.read_view
+        """Where the loop reads into: a large pending frame's own buffer, else the thread's."""
+        pending = self._pending_in_place()
+        return (self._own_view or self._pool.read_view) if pending is None else pending.rest
+
+    def _pending_in_place(self) -> Optional[Pending]:
+        """The frame whose rest is read into place. The last bytes of one are not worth a read of their own."""
+        pending: Optional[Pending] = None if self._parser is None else self._parser.pending
+        return pending if pending is not None and len(pending.rest) > _SMALL_REST else None
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` bytes were read."""
-        parser = self._parser
-        if parser is not None and parser.pending is not None:
+        if self._pending_in_place() is not None:
             self._process(b"", nbytes)
             return
+        parser = self._parser
         data = bytes((self._own_view or self._pool.read_view)[:nbytes])
         if parser is None or self._debug:
             self._receive(data)
