@@ -89,7 +89,7 @@ cdef class WSTransport:
     cdef int _write_joined(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, Py_ssize_t sent
     ) except -1
-    cdef int _write_or_gather(self, const char* frame, Py_ssize_t size) except -1
+    cdef int _write_or_gather(self, const char* frame, Py_ssize_t header_size, Py_ssize_t size) except -1
     cdef char* _gather(self, Py_ssize_t size) except NULL
     cdef bint _gathers(self) noexcept
     cdef bint _may_write_directly(self) except -1

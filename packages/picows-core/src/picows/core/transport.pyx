@@ -418,11 +418,13 @@ cdef class WSTransport:
         picows_write_header(<uint8_t*>start, first, size, self._mask_bit, key)
         if self._mask_bit:
             _kernels.mask(<uint8_t*>message, <const uint8_t*>message, size, key)
-        return self._write_or_gather(start, header_size + size)
+        return self._write_or_gather(start, header_size, size)
 
-    cdef int _write_or_gather(self, const char* frame, Py_ssize_t size) except -1:
-        """Send a frame that is complete."""
-        if size > JOIN_LIMIT:
+    cdef int _write_or_gather(self, const char* frame, Py_ssize_t header_size, Py_ssize_t size) except -1:
+        """Send a frame that is complete: a header and a payload of `size` bytes."""
+        cdef bint is_large = size > JOIN_LIMIT
+        size += header_size
+        if is_large:
             self._flush()
             self._write(frame, size)
         elif self._gathers():
@@ -811,7 +813,7 @@ cpdef ws_broadcast(transports, int msg_type, message):
         elif transport.is_client_side or size > JOIN_LIMIT:
             transport._send_frame(first, PyBytes_AS_STRING(payload), size, payload)
         else:
-            transport._write_or_gather(PyBytes_AS_STRING(frame), header_size + size)
+            transport._write_or_gather(PyBytes_AS_STRING(frame), header_size, size)
 
 
 cdef bytes as_bytes(message):
