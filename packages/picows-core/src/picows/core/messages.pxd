@@ -1,3 +1,5 @@
+from libc.stdint cimport uint64_t
+
 from .fragments cimport Fragment
 from .frame cimport WSFrame
 from .listener cimport WSListener
@@ -37,6 +39,8 @@ cdef class WSMessageListener(WSListener):
         Py_ssize_t _arrived_fragments
         # The `MessageState` that checks inflated text, once there was some. (strict.pxd is not for users' modules.)
         object _validator
+        # The batch that `recv` has begun, or 0.
+        uint64_t _burst
         # Sending.
         object _drain
         public object _stream_lock
@@ -53,6 +57,7 @@ cdef class WSMessageListener(WSListener):
     cdef bint _has_message(self) except -1
     cdef Fragment _take_fragment(self)
     cdef int _drop_rest_of_message(self) except -1
+    cdef int _begin_burst(self) except -1
     cdef object _new_reader(self)
     cdef WSTransport _get_transport(self)
     cdef int _on_fragment(self, WSFrame frame) except -1

@@ -23,8 +23,9 @@ from libc.stdint cimport uint8_t
 
 from .enums cimport WSMsgType
 from .fragments cimport FragmentSender, new_fragment, opcode_of
+from .pool cimport Pool
 from .strict cimport MessageState
-from .transport cimport as_bytes
+from .transport cimport as_bytes, end_batch
 
 from picows.abc import FrameRules
 from picows.closing import truncated_reason
@@ -159,6 +160,8 @@ cdef class WSMessageListener(WSListener):
             finally:
                 self._reader = None
         fragment = self._take_fragment()
+        if self._head is not None:
+            self._begin_burst()
         if decode is None:
             return fragment.as_message(None)
         try:
@@ -222,6 +225,7 @@ cdef class WSMessageListener(WSListener):
 
     async def _next(self):
         """`recv`, as `__anext__`."""
+        cdef Fragment fragment
         try:
             self._begin_receiving("recv")
             while not self._has_message():
@@ -229,7 +233,10 @@ cdef class WSMessageListener(WSListener):
                     await self._new_reader()
                 finally:
                     self._reader = None
-            return self._take_fragment().as_message(None)
+            fragment = self._take_fragment()
+            if self._head is not None:
+                self._begin_burst()
+            return fragment.as_message(None)
         except Exception as exc:
             if self._ends_iteration(exc):
                 raise StopAsyncIteration from None
@@ -280,8 +287,23 @@ cdef class WSMessageListener(WSListener):
             self._take_fragment()
         return 0
 
+    cdef int _begin_burst(self) except -1:
+        """More is queued: what the receiver sends until it has to wait is gathered, as it is within a read; and in any
+        case it leaves in the next cycle of the loop."""
+        cdef WSTransport transport = self._get_transport()
+        cdef Pool pool = transport._pool
+        if transport._coalesces and not pool.in_batch and not self._is_lost:
+            pool.in_batch = True
+            pool.batch += 1
+            self._burst = pool.batch
+            transport._loop.call_soon(_end_burst, pool, pool.batch)
+        return 0
+
     cdef object _new_reader(self):
         """What to wait for where no fragment is there; whoever has waited removes it."""
+        if self._burst:
+            _end_burst(self.transport._pool, self._burst)
+            self._burst = 0
         if self._is_lost:
             raise self._closed_error()
         self._reader = _get_running_loop().create_future()
@@ -593,6 +615,11 @@ cdef class _Messages:
 
 cdef inline bytes _payload(WSFrame frame):
     return PyBytes_FromStringAndSize(frame.payload_ptr, frame.payload_size)
+
+
+def _end_burst(Pool pool, batch):
+    if pool.in_batch and pool.batch == batch:
+        end_batch(pool)
 
 
 def _watermarks(max_queue):

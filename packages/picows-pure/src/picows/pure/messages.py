@@ -27,6 +27,7 @@ from ..options import check_size
 from .fragments import Fragment, FragmentSender
 from .frame import CONTROL, FIN, RSV1, WSFrame
 from .listener import WSListener
+from .pool import Pool
 from .transport import WSTransport, _as_buffer
 from .utf8 import Utf8Decoder
 
@@ -88,6 +89,8 @@ class WSMessageListener(WSListener):
         self._size = 0
         self._arrived_fragments = 0
         self._decoder: Optional[Utf8Decoder] = None
+        # The batch that `recv` has begun, or 0.
+        self._burst = 0
         # Sending.
         self._drain: Optional[asyncio.Future[None]] = None
         self._stream_lock: Optional[asyncio.Lock] = None
@@ -172,6 +175,8 @@ class WSMessageListener(WSListener):
         self._begin_receiving("recv")
         while not self._has_message():
             await self._wait_for_fragment()
+        if len(self._fragments) > 1:
+            self._begin_burst()
         try:
             return self._take_message(decode)
         except UnicodeDecodeError as exc:
@@ -259,7 +264,21 @@ class WSMessageListener(WSListener):
         while self._fragments and not self._fragments[0].is_first:
             self._take_fragment()
 
+    def _begin_burst(self) -> None:
+        """More is queued: what the receiver sends until it has to wait is gathered, as it is within a read; and in any
+        case it leaves in the next cycle of the loop."""
+        transport = self._transport
+        pool = transport._pool
+        if transport._wire.coalesce and not pool.in_batch and not self._is_lost:
+            pool.in_batch = True
+            pool.batch += 1
+            self._burst = pool.batch
+            transport._loop.call_soon(_end_burst, pool, pool.batch)
+
     async def _wait_for_fragment(self) -> None:
+        if self._burst:
+            _end_burst(self._transport._pool, self._burst)
+            self._burst = 0
         if self._is_lost:
             raise self._closed_error()
         self._reader = asyncio.get_running_loop().create_future()
@@ -516,6 +535,11 @@ class _Messages:
             if self._listener._ends_iteration(exc):
                 raise StopAsyncIteration from None
             raise
+
+
+def _end_burst(pool: Pool, batch: int) -> None:
+    if pool.in_batch and pool.batch == batch:
+        pool.end_batch()
 
 
 def _watermarks(max_queue: Union[int, None, Tuple[int, int]]) -> Tuple[int, int]:
