@@ -53,9 +53,7 @@ class Router:
         from werkzeug.exceptions import NotFound
         from werkzeug.routing import RequestRedirect
 
-        adapter = self.url_map.bind(
-            server_name=self.get_server_name(connection, request), url_scheme=self.url_scheme
-        )
+        adapter = self.url_map.bind(server_name=self.get_server_name(connection, request), url_scheme=self.url_scheme)
         parts = urllib.parse.urlsplit(request.path)
         try:
             handler, kwargs = adapter.match(path_info=parts.path, query_args=parts.query, websocket=True)
