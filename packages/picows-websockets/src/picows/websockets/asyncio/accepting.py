@@ -170,6 +170,7 @@ class ServerOpening(Opening):
         if self._is_over:
             return
         if self._has_request:
+            self._protocol.accept_called = True  # a handshake that fails, not another answer over HTTP
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
         else:
             self._is_over = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from picows._engine import engine
 from picows.enums import WSMsgType
 
+from ..exceptions import ConcurrencyError
 from ..protocol import OPEN
 from ..typing import DataLike
 
@@ -52,7 +53,7 @@ def broadcast(
             continue
         try:
             if connection._is_sending_fragments():
-                raise RuntimeError("sending a fragmented message")
+                raise ConcurrencyError("sending a fragmented message")
             if connection._is_plain():
                 plain.append(connection._transport)
             else:
@@ -67,7 +68,7 @@ def broadcast(
 
 def _skip(connection: Connection, exc: Exception, skipped: list[Exception] | None) -> None:
     if skipped is None:
-        if isinstance(exc, RuntimeError):
+        if isinstance(exc, ConcurrencyError):
             connection.logger.warning("skipped broadcast: %s", exc)
         else:
             connection.logger.warning("skipped broadcast: failed to write message: %s", exc)

@@ -181,7 +181,7 @@ class connect:
         make_connection = ClientConnection if create_connection is None else create_connection
         uses_aiofastnet = resolve_aiofastnet(None)
         is_debug = self.logger.isEnabledFor(logging.DEBUG)
-        options = engine_options(True, max_size, close_timeout, is_debug)
+        options = engine_options(True, max_size, is_debug)
 
         def factory(uri: WebSocketURI, loop: asyncio.AbstractEventLoop) -> tuple[ClientConnection, Any]:
             protocol = ClientProtocol(

@@ -90,8 +90,10 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         self._keepalive: Keepalive | None = None
         self._closed: asyncio.Future[None] | None = None
         self._asyncio_transport: Any = None
+        self._close_timer: asyncio.TimerHandle | None = None
         self._deflate: DeflateCodec | None = None
         self._tap: Tap | None = None
+        self._is_failing = False
 
     # What it is
 
@@ -193,6 +195,7 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
 
     def _close_failing(self, code: int, reason: str, cause: BaseException | None = None) -> None:
         """Say why, and read nothing more (RFC 6455 7.1.7)."""
+        self._is_failing = True
         if self.protocol.parser_exc is None and isinstance(cause, Exception):
             self.protocol.parser_exc = cause
         if not self._transport._is_sealed:
@@ -211,8 +214,20 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
                 protocol.close_rcvd_then_sent = bool(record.recv_then_sent)
         if protocol.state is OPEN:
             protocol.state = CLOSING
+        self._start_close_timer()
+
+    def _start_close_timer(self) -> None:
+        """Whatever is still to be sent, and whatever the peer does: that is over after `close_timeout`."""
         if self._keepalive is not None:
             self._keepalive.stop()
+            self._keepalive = None
+        if self._close_timer is None and self.close_timeout is not None:
+            self._close_timer = self._transport._loop.call_later(self.close_timeout, self._on_close_timeout)
+
+    def _on_close_timeout(self) -> None:
+        if self.protocol.parser_exc is None:
+            self.protocol.parser_exc = TimeoutError("timed out while closing connection")
+        self._transport._abort()
 
     def _on_close(self, frame: Any) -> None:
         if self._in_message and not self._transport.is_close_frame_sent:
@@ -298,6 +313,7 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         self.protocol.parser_exc = violation.cause
         if self.protocol.state is OPEN:
             self.protocol.state = CLOSING
+        self._start_close_timer()
         return WSProtocolError(violation.code, violation.reason)
 
     async def _send_other(self, message: Any, text: bool | None) -> None:
@@ -382,15 +398,18 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
     def on_ws_disconnected(self, transport: Any) -> None:
         """The TCP connection has ended."""
         self._note_closing()
-        self.protocol.state = CLOSED
+        protocol = self.protocol
+        if protocol.parser_exc is None and protocol.close_rcvd is None and not self._is_failing:
+            protocol.parser_exc = EOFError("unexpected end of stream")
+        protocol.state = CLOSED
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
         self.__dict__.pop("on_ws_frame", None)
         self.__dict__.pop("send", None)
         self._deflate = self._tap = None
-        if self._keepalive is not None:
-            self._keepalive.stop()
-            self._keepalive = None
         if self._pings is not None:
-            self._pings.give_up(self.protocol.close_exc)
+            self._pings.give_up(protocol.close_exc)
         _Listener.on_ws_disconnected(self, transport)
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)

@@ -38,7 +38,6 @@ _NO_LIMIT = 1 << 62
 def engine_options(
     is_client_side: bool,
     max_size: int | None | tuple[int | None, int | None],
-    close_timeout: float | None,
     is_debug: bool,
 ) -> ConnectionOptions:
     """The engine's options for connections of this API."""
@@ -47,7 +46,7 @@ def engine_options(
         is_client_side=is_client_side,
         logger=_engine_logger,
         max_frame_size=max(1, min((limit for limit in limits if limit is not None), default=_NO_LIMIT)),
-        close_timeout=close_timeout or None,
+        close_timeout=None,  # connections have a timer of their own
         enable_auto_pong=not is_debug,
     )
 

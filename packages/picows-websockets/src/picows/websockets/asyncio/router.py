@@ -61,12 +61,12 @@ class Router:
             return self.redirect(connection, redirect.new_url)
         except NotFound:
             return self.not_found(connection)
-        connection.handler, connection.handler_kwargs = handler, kwargs  # type: ignore[attr-defined]
+        connection.handler, connection.handler_kwargs = handler, kwargs
         return None
 
     async def handler(self, connection: ServerConnection) -> None:
         """The handler of all connections: call the one that was found."""
-        await connection.handler(connection, **connection.handler_kwargs)  # type: ignore[attr-defined]
+        await connection.handler(connection, **connection.handler_kwargs)
 
 
 def route(

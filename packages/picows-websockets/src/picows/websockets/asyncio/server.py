@@ -189,10 +189,7 @@ class Server:
 
     async def start_serving(self) -> None:
         """Accept connections, where `serve` was called with `start_serving=False`."""
-        was_serving = self.server.is_serving()
         await self.server.start_serving()
-        if not was_serving:
-            self._log_sockets()
 
     async def serve_forever(self) -> None:
         """Accept connections until the server is closed or this is cancelled, which closes it."""
@@ -209,16 +206,12 @@ class Server:
         """The listening sockets; none once it is closed."""
         return tuple(self.server.sockets)
 
-    def _log_sockets(self) -> None:
-        for sock in self.server.sockets:
-            self.logger.info("server listening on %s", get_socket_name(sock))
-
     async def _await(self) -> Self:
         if self._closed is None:
             self.server = await self.create_server()
             self._closed = self.get_loop().create_future()
-            if self.server.is_serving():
-                self._log_sockets()
+            for sock in self.server.sockets if self.server.is_serving() else ():
+                self.logger.info("server listening on %s", get_socket_name(sock))
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -298,7 +291,7 @@ def serve(
     log: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
     make_connection = ServerConnection if create_connection is None else create_connection
     hooks = Hooks(process_request, process_response, server_header, open_timeout)
-    options = engine_options(False, max_size, close_timeout, log.isEnabledFor(logging.DEBUG))
+    options = engine_options(False, max_size, log.isEnabledFor(logging.DEBUG))
     uses_aiofastnet = resolve_aiofastnet(None)
     is_plain = not uses_aiofastnet and kwargs.get("ssl") is None
 
