@@ -299,7 +299,7 @@ class WSMessageListener(WSListener):
             if frame._msg_type is WSMsgType.CLOSE:
                 self._on_close(frame)
             elif frame._msg_type is WSMsgType.PONG:
-                self._on_pong(frame._payload)
+                self._on_pong(bytes(frame._payload))
             return
         if self._is_closing and self._queued_frames >= self._high:
             self._is_deaf = True  # nobody has promised to receive; and no message is better than one with a hole
