@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     for reason in absent.values():
         print(f"skipped: {reason}", flush=True)
     versions = [version for version in VERSIONS if version not in absent]
-    implementations = {version: ("pure", "core") for version in versions}
+    implementations = dict.fromkeys(versions, ("pure", "core"))
     if arguments[:1] == ["--others"]:
         own = "{}.{}".format(*sys.version_info[:2])
         implementations = {version: (ONE_EACH[version],) for version in versions if version != own}
