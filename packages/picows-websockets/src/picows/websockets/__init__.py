@@ -84,6 +84,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from ._install import install as install
+    from ._install import uninstall as uninstall
     from .asyncio.client import ClientConnection, connect, unix_connect
     from .asyncio.router import Router, route, unix_route
     from .asyncio.server import Server, ServerConnection, basic_auth, broadcast, serve, unix_serve
@@ -139,6 +141,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
+    "._install": "install uninstall",
     ".asyncio.client": "connect unix_connect ClientConnection",
     ".asyncio.router": "route unix_route Router",
     ".asyncio.server": "basic_auth broadcast serve unix_serve ServerConnection Server",
@@ -158,6 +161,6 @@ _ALIASES = {name: module for module, names in _NAMES.items() for name in names.s
 
 lazy_import(
     globals(),
-    aliases={name: _ALIASES.get(name, ".exceptions") for name in __all__},
+    aliases=dict.fromkeys(__all__, ".exceptions") | _ALIASES,
     deprecated_aliases=dict.fromkeys(_DEPRECATED.split(), "._legacy"),
 )
