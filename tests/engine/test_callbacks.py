@@ -339,3 +339,10 @@ def test_abandoning_before_there_is_a_connection(engine: Any) -> None:
     protocol.abandon()
     assert protocol.transport is None
     loop.close()
+
+
+@pytest.mark.parametrize("name", ["send_user_specific_ping", "is_user_specific_pong"])
+def test_callbacks_called_with_nothing(engine: Any, name: str) -> None:
+    """An error, in compiled code too, where it could be a crash."""
+    with pytest.raises(AttributeError, match="NoneType"):
+        getattr(engine.WSListener(), name)(None)

@@ -240,6 +240,12 @@ def test_M4_wrong_thread(connect: Any, method: str, args: tuple[Any, ...]) -> No
     assert connection.wire.calls == []
 
 
+@pytest.mark.parametrize("other", [None, 1, "transport"])
+def test_F4_broadcast_to_something_else(engine: Any, other: Any) -> None:
+    with pytest.raises(TypeError, match=f"WSTransport objects, got {type(other).__name__}"):
+        engine.ws_broadcast([other], TEXT, "x")
+
+
 def test_F4_broadcast_from_a_wrong_thread(connect: Any, engine: Any) -> None:
     connection = connect()
     errors: list[BaseException] = []

@@ -160,6 +160,8 @@ cdef PyObject** type_members() noexcept:
 
 cpdef WSFrame _make_test_ws_frame(int msg_type, bytes payload, bint fin=True, bint rsv1=False):
     """A frame that nobody has sent, for tests of listeners."""
+    if payload is None:
+        raise TypeError("payload must be bytes, got None")
     cdef WSFrame frame = new_frame(payload)
     fill_frame(
         frame,

@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """The base class of users' listeners, in Python or in Cython."""
 
 from .enums cimport WSMsgType

@@ -231,6 +231,8 @@ cdef class Receiver:
         """The handshake is complete: from now on frames go to `listener`, those in `remainder` first."""
         cdef WSTransport transport = self._transport
         cdef ReadBuffer buffer
+        if transport is None:
+            raise RuntimeError("there is no connection that could be opened")
         self._opening = None
         self._listener = transport._listener = listener
         self._calls_python = isinstance(getattr(type(listener), _ON_WS_FRAME), _function)

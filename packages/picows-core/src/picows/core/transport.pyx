@@ -805,7 +805,10 @@ cpdef ws_broadcast(transports, int msg_type, message):
     if size <= JOIN_LIMIT:
         picows_write_header(<uint8_t*>PyBytes_AS_STRING(frame), first, size, 0, 0)
         memcpy(PyBytes_AS_STRING(frame) + header_size, PyBytes_AS_STRING(payload), size)
-    for transport in transports:
+    for each in transports:
+        if not isinstance(each, WSTransport):
+            raise TypeError(f"a broadcast goes to WSTransport objects, got {type(each).__name__}")
+        transport = <WSTransport>each
         transport._check_thread("ws_broadcast")
         if transport._is_sealed:
             if transport.is_client_side:

@@ -31,6 +31,8 @@ def ws_broadcast(transports: Iterable[WSTransport], msg_type: int, message: Opti
     header = frame_header(FIN | msg_type, len(payload))
     whole = header + payload if len(payload) <= JOIN_LIMIT else b""
     for transport in transports:
+        if not isinstance(transport, WSTransport):
+            raise TypeError(f"a broadcast goes to WSTransport objects, got {type(transport).__name__}")
         transport._check_thread("ws_broadcast")
         if transport._is_client_side:
             transport.send(msg_type, payload)
