@@ -1,0 +1,1 @@
+"""The threading API: blocking calls, and one thread per connection that reads."""

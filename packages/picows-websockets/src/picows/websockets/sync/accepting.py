@@ -1,0 +1,114 @@
+"""The server's side of the opening handshake: the request, the user's hooks, the response."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..http11 import Request, Response
+from ..protocol import CONNECTING, Event
+from .utils import Deadline
+
+if TYPE_CHECKING:
+    from .server import ServerConnection
+
+ProcessRequest = Callable[["ServerConnection", Request], "Response | None"]
+ProcessResponse = Callable[["ServerConnection", Request, Response], "Response | None"]
+
+#: Seconds that a refused client may take to hang up, before we do.
+LINGER_S = 1.0
+_SEE_LOG = "Failed to open a WebSocket connection.\nSee server log for more information.\n"
+
+
+def accept(
+    connection: ServerConnection,
+    process_request: ProcessRequest | None,
+    process_response: ProcessResponse | None,
+    server_header: str | None,
+    deadline: Deadline,
+) -> list[Event]:
+    """Do the handshake. Afterwards the connection is open, or refused.
+
+    Args:
+        connection: whose.
+        process_request: the user's.
+        process_response: the user's.
+        server_header: of the response; None for none.
+        deadline: by which the request must be there, and the response taken.
+
+    Returns:
+        Frames that came with the request.
+
+    Raises:
+        TimeoutError: the client is too slow.
+        OSError: the network failed.
+    """
+    protocol = connection.protocol
+    early: list[Event] = []
+    while connection.request is None and protocol.handshake_exc is None:
+        early = connection._receive_handshake(deadline)
+        for event in early[:1]:
+            if isinstance(event, Request):
+                connection.request = event
+                del early[0]
+    if connection.request is not None:
+        response = _answer(connection, connection.request, process_request, process_response, server_header)
+        connection.response = response
+        protocol.send_response(response)
+    connection._writes += protocol.data_to_send()
+    connection._flush(deadline.timeout(raise_if_elapsed=False))
+    return early
+
+
+def _answer(
+    connection: ServerConnection,
+    request: Request,
+    process_request: ProcessRequest | None,
+    process_response: ProcessResponse | None,
+    server_header: str | None,
+) -> Response:
+    protocol = connection.protocol
+    response: Response | None = None
+    try:
+        if process_request is not None:
+            response = _checked("process_request", process_request(connection, request))
+    except Exception:
+        connection.logger.error("process_request failed", exc_info=True)
+        response = protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+    if response is None:
+        response = protocol.accept(request)
+        if connection.server._registry.is_closing:
+            return protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
+    if server_header is not None:
+        response.headers.setdefault("Server", server_header)
+    connection.response = response
+    if process_response is None:
+        return response
+    try:
+        return _checked("process_response", process_response(connection, request, response)) or response
+    except Exception:
+        connection.logger.error("process_response failed", exc_info=True)
+        return protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+
+
+def _checked(name: str, answer: Any) -> Response | None:
+    if answer is None or isinstance(answer, Response):
+        return answer
+    raise TypeError(f"{name} must return a Response or None, got {type(answer).__name__}")
+
+
+def hang_up(connection: ServerConnection) -> None:
+    """End a connection that did not open: give the client time to read the response, then close."""
+    protocol, stream = connection.protocol, connection._stream
+    until = time.monotonic() + (LINGER_S if protocol.state is CONNECTING and protocol.eof_sent else 0)
+    with contextlib.suppress(OSError):
+        while (left := until - time.monotonic()) > 0:
+            if stream.wait(left, to_read=True) and stream.try_recv(connection.recv_bufsize) == b"":
+                break
+    if connection.debug and connection.logger.isEnabledFor(logging.DEBUG):
+        connection.logger.debug("! the connection was not opened")
+    connection._finish()

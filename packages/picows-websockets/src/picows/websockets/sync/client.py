@@ -1,0 +1,483 @@
+"""The client: `connect` and `reconnect`, and what they return."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl as ssl_module
+import time
+import traceback
+import urllib.parse
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from ..client import ClientProtocol, backoff, process_exception
+from ..datastructures import Headers, HeadersLike
+from ..exceptions import InvalidStatus, SecurityError
+from ..extensions.base import ClientExtensionFactory
+from ..extensions.permessage_deflate import enable_client_permessage_deflate
+from ..headers import validate_subprotocols
+from ..http11 import USER_AGENT, Response
+from ..protocol import CONNECTING, Event
+from ..typing import LoggerLike, Origin, PathLike, Subprotocol
+from ..uri import parse_uri
+from .connection import Connection
+from .network import ProxyOptions, enable_tls, open_socket
+from .utils import Deadline
+
+__all__ = ["connect", "unix_connect", "reconnect", "unix_reconnect", "ClientConnection"]
+
+MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
+_REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
+#: Not sent to another origin.
+_CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
+_USE_WITH = (
+    "connect() must be used as a context manager: with connect(...) as websocket: ...; alternatively, "
+    "use websocket = connect(..., legacy=True) to connect directly"
+)
+
+
+class ClientConnection(Connection):
+    """A client's side of a connection; `connect` returns it.
+
+    Args:
+        sock: connected; closed at the end.
+        protocol: a ClientProtocol.
+        ping_interval: as for Connection, like all others.
+        ping_timeout: see Connection.
+        close_timeout: see Connection.
+        max_queue: see Connection.
+    """
+
+    protocol: ClientProtocol
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: ClientProtocol,
+        *,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float | None = 10,
+        max_queue: int | None | tuple[int | None, int | None] = 16,
+    ) -> None:
+        #: Whether using it outside of `with` is to be complained about, once.
+        self.pending_legacy_warning = False
+        super().__init__(
+            sock,
+            protocol,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            max_queue=max_queue,
+        )
+
+    def __enter__(self) -> Self:
+        self.pending_legacy_warning = False
+        return self
+
+    def maybe_raise_legacy_warning(self) -> None:
+        """Warn, once, who uses `connect` without `with`."""
+        if self.pending_legacy_warning:
+            self.pending_legacy_warning = False
+            warnings.warn(_USE_WITH, DeprecationWarning, stacklevel=3)
+
+    def handshake(
+        self,
+        additional_headers: HeadersLike | None = None,
+        user_agent_header: str | None = USER_AGENT,
+        timeout: float | None = None,
+    ) -> None:
+        """Send the request and wait for the response. `connect` does that.
+
+        Args:
+            additional_headers: added to the request.
+            user_agent_header: of the request, unless `additional_headers` have one; None for none.
+            timeout: seconds; None for ever.
+
+        Raises:
+            InvalidHandshake: the server refused, or answered with something else.
+            TimeoutError: it took too long.
+        """
+        deadline = Deadline(timeout)
+        protocol = self.protocol
+        request = self.request = protocol.connect()
+        if additional_headers is not None:
+            request.headers.update(additional_headers)
+        if user_agent_header is not None:
+            request.headers.setdefault("User-Agent", user_agent_header)
+        protocol.send_request(request)
+        self._writes += protocol.data_to_send()
+        if not self._flush(timeout) and isinstance(self.connection_exc, OSError):
+            raise self.connection_exc
+        early: list[Event] = []
+        while self.response is None and protocol.handshake_exc is None:
+            try:
+                early = self._receive_handshake(deadline)
+            except TimeoutError:
+                raise TimeoutError("timed out while waiting for handshake response") from None
+            for event in early[:1]:
+                if isinstance(event, Response):
+                    self.response = event
+                    del early[0]
+        if protocol.handshake_exc is not None:
+            raise protocol.handshake_exc
+        for event in early:  # frames that came with the response
+            self.process_event(event)
+        self._start()
+
+
+class reconnect:
+    """Connect to a server, and again when the connection is lost.
+
+        with reconnect(uri) as connection: ...      connects once
+        for connection in reconnect(uri): ...       connects again when the body of the loop has ended
+
+    Args:
+        process_exception: decides whether a failed attempt is repeated: it returns None to repeat, or what to raise.
+        reconnect_delays: returns a generator of the seconds between attempts.
+        uri: as for `connect`, like all others.
+        sock: see `connect`.
+        ssl: see `connect`.
+        server_hostname: see `connect`.
+        origin: see `connect`.
+        extensions: see `connect`.
+        subprotocols: see `connect`.
+        compression: see `connect`.
+        additional_headers: see `connect`.
+        user_agent_header: see `connect`.
+        proxy: see `connect`.
+        proxy_ssl: see `connect`.
+        proxy_server_hostname: see `connect`.
+        open_timeout: see `connect`.
+        ping_interval: see `connect`.
+        ping_timeout: see `connect`.
+        close_timeout: see `connect`.
+        max_size: see `connect`.
+        max_queue: see `connect`.
+        logger: see `connect`.
+        create_connection: see `connect`.
+        kwargs: see `connect`.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        sock: socket.socket | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        server_hostname: str | None = None,
+        origin: Origin | None = None,
+        extensions: Sequence[ClientExtensionFactory] | None = None,
+        subprotocols: Sequence[Subprotocol] | None = None,
+        compression: str | None = "deflate",
+        additional_headers: HeadersLike | None = None,
+        user_agent_header: str | None = USER_AGENT,
+        proxy: str | Literal[True] | None = True,
+        proxy_ssl: ssl_module.SSLContext | None = None,
+        proxy_server_hostname: str | None = None,
+        process_exception: Callable[[Exception], Exception | None] = process_exception,
+        open_timeout: float | None = 10,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float | None = 10,
+        reconnect_delays: Callable[[], Generator[float]] = backoff,
+        max_size: int | None | tuple[int | None, int | None] = 2**20,
+        max_queue: int | None | tuple[int | None, int | None] = 16,
+        logger: LoggerLike | None = None,
+        create_connection: type[ClientConnection] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if "ssl_context" in kwargs:
+            warnings.warn("ssl_context was renamed to ssl", DeprecationWarning, stacklevel=2)
+            ssl = kwargs.pop("ssl_context")
+        if subprotocols is not None:
+            validate_subprotocols(subprotocols)
+        if compression == "deflate":
+            extensions = enable_client_permessage_deflate(extensions)
+        elif compression is not None:
+            raise ValueError(f"unsupported compression: {compression}")
+        self.uri = uri
+        self.ws_uri = parse_uri(uri)
+        if not self.ws_uri.secure and ssl is not None:
+            raise ValueError("ssl argument is incompatible with a ws:// URI")
+        self.sock = sock
+        self.ssl = ssl
+        self.server_hostname = server_hostname
+        self.additional_headers = additional_headers
+        self.user_agent_header = user_agent_header
+        self.proxy = proxy
+        self.proxy_ssl = proxy_ssl
+        self.proxy_server_hostname = proxy_server_hostname
+        self.process_exception = process_exception
+        self.open_timeout = open_timeout
+        self.reconnect_delays = reconnect_delays
+        self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
+        self.create_connection = ClientConnection if create_connection is None else create_connection
+        self.open_socket_kwargs = kwargs
+        self.protocol_kwargs: dict[str, Any] = {
+            "origin": origin,
+            "extensions": extensions,
+            "subprotocols": subprotocols,
+            "max_size": max_size,
+        }
+        self.connection_kwargs: dict[str, Any] = {
+            "ping_interval": ping_interval,
+            "ping_timeout": ping_timeout,
+            "close_timeout": close_timeout,
+            "max_queue": max_queue,
+        }
+        self.connection: ClientConnection
+
+    def open_socket(self, deadline: Deadline) -> socket.socket:
+        """Open the TCP connection, through a proxy where that is wanted."""
+        if self.sock is not None:
+            return self.sock
+        options = ProxyOptions(self.proxy, self.proxy_ssl, self.proxy_server_hostname, self.user_agent_header)
+        return open_socket(self.ws_uri, options, self.open_socket_kwargs, deadline)
+
+    def enable_tls(self, sock: socket.socket, deadline: Deadline) -> socket.socket:
+        """Add TLS to a TCP connection."""
+        context = self.ssl if isinstance(self.ssl, ssl_module.SSLContext) else ssl_module.create_default_context()
+        return enable_tls(sock, context, self.server_hostname or self.ws_uri.host, deadline)
+
+    def open_connection(self, deadline: Deadline) -> ClientConnection:
+        """Connect, without following redirects."""
+        sock = self.open_socket(deadline)
+        try:
+            if sock.family != getattr(socket, "AF_UNIX", None):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            if self.ws_uri.secure:
+                sock = self.enable_tls(sock, deadline)
+            protocol = ClientProtocol(self.ws_uri, state=CONNECTING, logger=self.logger, **self.protocol_kwargs)
+            connection = self.create_connection(sock, protocol, **self.connection_kwargs)
+            connection.handshake(self.additional_headers, self.user_agent_header, deadline.timeout())
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Decide whether a failed handshake is a redirect to follow.
+
+        Returns:
+            The new URI, or the exception to raise.
+        """
+        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in _REDIRECTS:
+            return exc
+        location = exc.response.headers.get("Location")
+        if location is None:
+            return exc
+        old, uri = self.ws_uri, urllib.parse.urljoin(self.uri, location)
+        new = parse_uri(uri)
+        if old.secure and not new.secure:
+            return SecurityError(f"cannot follow redirect to non-secure URI {uri}")
+        if self.sock is not None:
+            return ValueError(f"cannot follow redirect to {uri} with a preexisting socket")
+        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
+            if self.open_socket_kwargs.get("unix"):
+                return ValueError(f"cannot follow cross-origin redirect to {uri} with a Unix socket")
+            if self.open_socket_kwargs.get("address") is not None:
+                return ValueError(f"cannot follow cross-origin redirect to {uri} with an explicit address")
+            self._drop_credentials()
+        return uri
+
+    def _drop_credentials(self) -> None:
+        if self.additional_headers is not None:
+            headers = Headers()
+            headers.update(self.additional_headers)
+            for name in _CREDENTIALS:
+                headers.pop(name, None)
+            self.additional_headers = headers
+
+    def connect(self) -> ClientConnection:
+        """Connect once, and follow redirects."""
+        deadline = Deadline(self.open_timeout)
+        for _ in range(MAX_REDIRECTS):
+            try:
+                return self.open_connection(deadline)
+            except Exception as exc:
+                redirect = self.process_redirect(exc)
+                if redirect is exc:
+                    raise
+                if isinstance(redirect, Exception):
+                    raise redirect from exc
+            self.uri, self.ws_uri = redirect, parse_uri(redirect)
+        raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
+
+    def __enter__(self) -> ClientConnection:
+        if hasattr(self, "connection"):
+            raise RuntimeError("connect() isn't reentrant")
+        self.connection = self.connect()
+        return self.connection.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        exc_traceback: TracebackType | None,
+    ) -> None:
+        connection = self.connection
+        del self.connection
+        connection.__exit__(exc_type, exc_value, exc_traceback)
+
+    def __iter__(self) -> Iterator[ClientConnection]:
+        delays: Generator[float] | None = None
+        while True:
+            try:
+                self.__enter__()
+            except Exception as exc:
+                self._decide(exc)
+                delays = self.reconnect_delays() if delays is None else delays
+                delay = next(delays)
+                reason = traceback.format_exception_only(exc)[0].strip()
+                self.logger.info("connect failed; reconnecting in %.1f seconds: %s", delay, reason)
+                time.sleep(delay)
+                continue
+            delays = None
+            try:
+                yield self.connection
+            except BaseException as exc:
+                self.__exit__(type(exc), exc, exc.__traceback__)
+                raise
+            self.__exit__(None, None, None)
+
+    def _decide(self, exc: Exception) -> None:
+        """Return if another attempt is to be made."""
+        try:
+            answer = self.process_exception(exc)
+        except Exception as raised:
+            if raised is exc:
+                raise
+            raise raised from exc
+        if answer is exc:
+            raise exc
+        if answer is not None:
+            raise answer from exc
+
+
+def connect(
+    uri: str,
+    *,
+    sock: socket.socket | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+    server_hostname: str | None = None,
+    origin: Origin | None = None,
+    extensions: Sequence[ClientExtensionFactory] | None = None,
+    subprotocols: Sequence[Subprotocol] | None = None,
+    compression: str | None = "deflate",
+    additional_headers: HeadersLike | None = None,
+    user_agent_header: str | None = USER_AGENT,
+    proxy: str | Literal[True] | None = True,
+    proxy_ssl: ssl_module.SSLContext | None = None,
+    proxy_server_hostname: str | None = None,
+    open_timeout: float | None = 10,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float | None = 10,
+    max_size: int | None | tuple[int | None, int | None] = 2**20,
+    max_queue: int | None | tuple[int | None, int | None] = 16,
+    logger: LoggerLike | None = None,
+    create_connection: type[ClientConnection] | None = None,
+    legacy: bool | None = None,
+    **kwargs: Any,
+) -> ClientConnection | reconnect:
+    """Connect to a server: `with connect(uri) as connection: ...`.
+
+    Args:
+        uri: ws:// or wss://.
+        sock: connected to the server already; it then is the connection's.
+        ssl: the settings for wss://; the standard library's by default.
+        server_hostname: the name in the server's certificate; by default the host of the URI.
+        origin: value of the Origin header.
+        extensions: to negotiate, in order of preference.
+        subprotocols: to negotiate, in order of preference.
+        compression: "deflate" adds permessage-deflate to the extensions; None does not.
+        additional_headers: added to the request.
+        user_agent_header: of the request; None for none.
+        proxy: URL of a proxy; True for the one that the environment or the operating system names; None for none.
+        proxy_ssl: the settings for an https proxy.
+        proxy_server_hostname: the name in its certificate; by default its host.
+        open_timeout: seconds that opening may take; None for ever.
+        ping_interval: seconds between keepalive pings; None for none.
+        ping_timeout: seconds to wait for a pong; None for ever.
+        close_timeout: seconds that closing may take; None for ever.
+        max_size: bytes that a message may have, or (message, fragment); None for no limit.
+        max_queue: frames that wait for `recv` before reading pauses, or (high, low); None never pauses.
+        logger: `logging.getLogger("websockets.client")` by default.
+        create_connection: a subclass of ClientConnection, or a function that makes one.
+        legacy: True allows use outside of `with`, which is deprecated otherwise; False returns a `reconnect`, which
+            connects in `with`.
+        kwargs: for `socket.create_connection`: `address`, `source_address`, `timeout`.
+
+    Raises:
+        InvalidURI: the URI.
+        InvalidProxy, ProxyError: the proxy.
+        OSError: the network.
+        InvalidHandshake: the server refused, or answered with something else.
+        TimeoutError: opening took too long.
+    """
+    connector = reconnect(
+        uri,
+        sock=sock,
+        ssl=ssl,
+        server_hostname=server_hostname,
+        origin=origin,
+        extensions=extensions,
+        subprotocols=subprotocols,
+        compression=compression,
+        additional_headers=additional_headers,
+        user_agent_header=user_agent_header,
+        proxy=proxy,
+        proxy_ssl=proxy_ssl,
+        proxy_server_hostname=proxy_server_hostname,
+        open_timeout=open_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+        max_size=max_size,
+        max_queue=max_queue,
+        logger=logger,
+        create_connection=create_connection,
+        **kwargs,
+    )
+    if legacy is False:
+        return connector
+    connection = connector.connect()
+    if legacy is None:
+        connection.pending_legacy_warning = True
+    return connection
+
+
+def unix_reconnect(path: PathLike | None = None, uri: str | None = None, **kwargs: Any) -> reconnect:
+    """Connect to a server that listens on a Unix socket, and again when the connection is lost.
+
+    Args:
+        path: of the socket.
+        uri: whose host is what the server is asked for; `ws://localhost/`, or `wss://` where there is `ssl`.
+        kwargs: as for `reconnect`.
+    """
+    return reconnect(_local_uri(uri, kwargs), unix=True, path=path, **kwargs)
+
+
+def unix_connect(
+    path: PathLike | None = None, uri: str | None = None, *, legacy: bool | None = None, **kwargs: Any
+) -> ClientConnection | reconnect:
+    """Connect to a server that listens on a Unix socket.
+
+    Args:
+        path: of the socket.
+        uri: whose host is what the server is asked for; `ws://localhost/`, or `wss://` where there is `ssl`.
+        legacy: as for `connect`.
+        kwargs: as for `connect`.
+    """
+    return connect(_local_uri(uri, kwargs), unix=True, path=path, legacy=legacy, **kwargs)
+
+
+def _local_uri(uri: str | None, kwargs: dict[str, Any]) -> str:
+    if uri is not None:
+        return uri
+    return "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
