@@ -284,6 +284,9 @@ class FailingSocket:
     def setsockopt(self, *args: Any) -> None:
         raise OSError(22, "Invalid argument")
 
+    def fileno(self) -> int:
+        return -1
+
 
 @SIDES
 def test_W1_a_failure_in_connection_made_reaches_the_opening(engine: Any, client: bool) -> None:

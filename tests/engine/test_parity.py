@@ -22,7 +22,7 @@ CLASSES = [
     "WSMessageListener",
     "WSTransport",
 ]
-FUNCTIONS = ["make_protocol", "ws_broadcast", "describe"]
+FUNCTIONS = ["make_protocol", "scan_upgrade", "ws_broadcast", "describe"]
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 
 

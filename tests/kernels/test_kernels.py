@@ -60,6 +60,8 @@ BUILDS = {
         "gcc", runner=("qemu-x86_64-static", "-cpu", "qemu64"), packages="gcc qemu-user-static", is_x86=True
     ),
 }
+#: Programs about what is in header files, without kernels.
+HEADERS_ONLY = ("test_frame_codec", "test_upgrade")
 NATIVE_SETS = ("generic", "sse2", "avx2", "avx512", "neon")
 #: What is run: build, set, and whether quickly. Emulators and sanitizers leave out what is alike.
 CASES = [
@@ -100,7 +102,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
 
     @functools.cache
     def make_once(compiler: str, flags: Tuple[str, ...], name: str) -> Path:
-        kernels = [] if name == "test_frame_codec" else sorted(SOURCES.rglob("*.c"))
+        kernels = [] if name in HEADERS_ONLY else sorted(SOURCES.rglob("*.c"))
         what = ["-shared", "-fPIC"] if name == "shared" else [HERE / f"{name}.c"]
         target = directory / f"{name}-{len(list(directory.iterdir()))}"
         run(compiler, *STRICT, *flags, "-I", SOURCES, *what, *kernels, "-o", target)
@@ -132,9 +134,10 @@ def test_W11_D5_kernels_stay_within_their_payload(compiled: Compile, build: str,
     run(*runner, program, name, *(["quick"] if is_quick else []))
 
 
+@pytest.mark.parametrize("name", HEADERS_ONLY)
 @pytest.mark.parametrize("build", [name for name in BUILDS if name != "no-avx"])
-def test_frame_codec(compiled: Compile, build: str) -> None:
-    run(*BUILDS[build].runner, compiled(build, "test_frame_codec"))
+def test_headers_alone(compiled: Compile, build: str, name: str) -> None:
+    run(*BUILDS[build].runner, compiled(build, name))
 
 
 def test_without_avx_the_best_set_is_sse2(compiled: Compile) -> None:

@@ -1,12 +1,14 @@
-"""Deadlines: one timer, whoever comes and goes."""
+"""Deadlines: one timer, whoever comes and goes. SharedDeadlines: one of them for a thread."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Callable, List, Optional
 
 import pytest
 
-from picows.deadlines import Deadlines
+from picows.deadlines import Deadlines, SharedDeadlines
 
 
 class Loop:
@@ -138,3 +140,30 @@ def test_an_exception_does_not_stop_the_others(loop: Loop) -> None:
         loop.run_until(110)
     loop.run_until(110)
     assert ended == ["a", "b"]
+
+
+def test_shared_by_those_of_one_loop_and_timeout(loop: Loop, expired: List[str]) -> None:
+    shared = SharedDeadlines()
+    first = shared.get(loop, 10, expired.append)
+    first.add("a")
+    assert shared.get(loop, 10, expired.append) is first
+    other = shared.get(loop, 20, expired.append)
+    other.add("b")
+    assert other is not first
+    assert shared.get(loop, 20, expired.append) is other
+    assert shared.get(Loop(), 20, expired.append) is not other
+    loop.run_until(120)
+    assert expired == ["a", "b"]
+
+
+def test_shared_as_long_as_they_are_used(loop: Loop, expired: List[str]) -> None:
+    shared = SharedDeadlines()
+    shared.get(loop, 10, expired.append).add("a")
+    freed: List[object] = []
+    weakref.finalize(shared.get(loop, 10, expired.append), freed.append, "freed")
+    gc.collect()
+    assert list(shared.get(loop, 10, expired.append)) == ["a"]
+    loop.run_until(110)
+    gc.collect()
+    assert (expired, freed) == (["a"], ["freed"])
+    assert list(shared.get(loop, 10, expired.append)) == []

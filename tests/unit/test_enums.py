@@ -8,7 +8,7 @@ from typing import Any, Dict
 import pytest
 
 from picows import enums
-from picows.enums import WSAutoPingStrategy, WSCloseCode, WSMsgType, is_sendable_close_code
+from picows.enums import WSAutoPingStrategy, WSCloseCode, WSMsgType, close_code, is_sendable_close_code
 
 MEMBERS: Dict[Any, Dict[str, int]] = {
     WSMsgType: {"CONTINUATION": 0, "TEXT": 1, "BINARY": 2, "CLOSE": 8, "PING": 9, "PONG": 10},
@@ -42,6 +42,13 @@ def test_members(enum: Any) -> None:
         assert member == value
         assert isinstance(member, int)
         assert repr(member) == f"<{enum.__name__}.{name}: {value}>"
+
+
+@pytest.mark.parametrize("value", [0, 1, 999, 1000, 1005, 1014, 3000, 4999, 65535, WSCloseCode.OK], ids=str)
+def test_close_code(value: int) -> None:
+    code = close_code(value)
+    assert type(code) is WSCloseCode
+    assert (code, code.name) == (WSCloseCode(value), WSCloseCode(value).name)
 
 
 @OPEN

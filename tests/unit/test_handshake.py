@@ -445,12 +445,6 @@ def test_accepted_once(accept):
         accept(handshake)
 
 
-def test_what_the_application_does_to_the_headers_is_its_own_business(accept):
-    handshake = served(request_head())
-    handshake.request.headers.clear()
-    assert accept(handshake)[1] is True
-
-
 # Refusals as such
 
 

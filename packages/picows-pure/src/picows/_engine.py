@@ -28,6 +28,7 @@ _REQUIRED = (
     "WSMessageListener",
     "MemoryBuffer",
     "make_protocol",
+    "scan_upgrade",
     "ws_broadcast",
     "describe",
 )

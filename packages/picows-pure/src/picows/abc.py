@@ -198,6 +198,9 @@ class EngineProtocol(Protocol):
     transport: Any
     """The engine's WSTransport, from `connection_made` on."""
 
+    _is_debug: bool
+    """Bytes are logged."""
+
     def open(self, listener: Any, request: WSUpgradeRequest, response: WSUpgradeResponse, remainder: bytes) -> None:
         """The handshake succeeded: frames go to `listener` from now on, `remainder` first."""
 
@@ -229,6 +232,9 @@ class Engine(Protocol):
         is_plain: bool = True,
     ) -> Any:
         """The WSProtocol that reads fastest; `is_plain` where the transport is the loop's own, without TLS."""
+
+    def scan_upgrade(self, data: bytes) -> Optional[Tuple[int, bytes, bytes]]:
+        """Recognise an ordinary upgrade request: the size of its head, its target, Sec-WebSocket-Accept for it."""
 
     def ws_broadcast(self, transports: Iterable[Any], msg_type: int, message: Optional[WSBuffer]) -> None: ...
     def describe(self) -> Sequence[Tuple[str, str]]:

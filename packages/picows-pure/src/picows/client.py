@@ -65,7 +65,8 @@ class ClientOpening:
         """Send the request."""
         self._protocol = protocol
         request = self._handshake.data_to_send()
-        protocol.transport._log_bytes("sending request", hide_credentials(request))
+        if protocol._is_debug:
+            protocol.transport._log_bytes("sending request", hide_credentials(request))
         protocol.transport.underlying_transport.write(request)
 
     def data_received(self, data: bytes) -> None:

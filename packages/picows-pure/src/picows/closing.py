@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Optional, Tuple, Union
 
-from .enums import WSCloseCode, is_sendable_close_code
+from .enums import WSCloseCode, close_code, is_sendable_close_code
 from .errors import WSProtocolError
 
 #: Bytes of payload that a control frame may carry (RFC 6455 5.5).
 MAX_CONTROL_PAYLOAD = 125
 #: Bytes of a close reason.
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2
+
+# Almost every CLOSE has a code with a name and no reason.
+_PLAIN = {int(code): int(code).to_bytes(2, "big") for code in WSCloseCode if is_sendable_close_code(code)}
+_PARSED = {payload: (WSCloseCode(code), "") for code, payload in _PLAIN.items()}
 
 
 def close_payload(code: int, message: Union[bytes, bytearray, memoryview]) -> bytes:
@@ -21,6 +25,8 @@ def close_payload(code: int, message: Union[bytes, bytearray, memoryview]) -> by
             123 bytes.
         UnicodeDecodeError: the reason is not UTF-8.
     """
+    if not message and code in _PLAIN:
+        return _PLAIN[code]
     if code == WSCloseCode.NO_INFO:
         if message:
             raise ValueError("a CLOSE frame without a code cannot carry a message")
@@ -39,6 +45,9 @@ def parse_close_payload(payload: Union[bytes, bytearray]) -> Tuple[WSCloseCode, 
     Raises:
         WSProtocolError: RFC 6455 5.5.1 or 7.4 forbids it.
     """
+    plain = _PARSED.get(bytes(payload))
+    if plain is not None:
+        return plain
     if not payload:
         return WSCloseCode.NO_INFO, None
     if len(payload) == 1:
@@ -50,7 +59,7 @@ def parse_close_payload(payload: Union[bytes, bytearray]) -> Tuple[WSCloseCode, 
         reason = payload[2:].decode()
     except UnicodeDecodeError:
         raise WSProtocolError(WSCloseCode.INVALID_TEXT, "CLOSE frame whose reason is not UTF-8") from None
-    return WSCloseCode(code), reason
+    return close_code(code), reason
 
 
 def close_after(exc: BaseException) -> Tuple[int, bytes]:

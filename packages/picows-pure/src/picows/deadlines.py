@@ -9,6 +9,7 @@ next one when it fires.
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any, Callable, Generic, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
@@ -23,11 +24,11 @@ class Deadlines(Generic[T]):
         on_expired: called with the one whose time is over. It has been removed before.
     """
 
-    __slots__ = ("_deadlines", "_loop", "_on_expired", "_timer", "timeout_s")
+    __slots__ = ("__weakref__", "_deadlines", "_on_expired", "_timer", "loop", "timeout_s")
 
     def __init__(self, loop: Any, timeout_s: Optional[float], on_expired: Callable[[T], object]) -> None:
         self.timeout_s = math.inf if timeout_s is None else timeout_s
-        self._loop = loop
+        self.loop = loop
         self._on_expired = on_expired
         self._deadlines: dict[T, float] = {}
         self._timer: Any = None
@@ -37,9 +38,9 @@ class Deadlines(Generic[T]):
 
     def add(self, one: T) -> None:
         """From now on its time is running. It must not be there already."""
-        deadline = self._deadlines[one] = self._loop.time() + self.timeout_s
+        deadline = self._deadlines[one] = self.loop.time() + self.timeout_s
         if self._timer is None and deadline != math.inf:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def discard(self, one: T) -> None:
         """Its time does not matter any more. No-op if it is not there."""
@@ -47,7 +48,7 @@ class Deadlines(Generic[T]):
 
     def _on_timer(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = self.loop.time()
         expired = []
         for one, deadline in self._deadlines.items():
             if deadline > now:
@@ -61,4 +62,24 @@ class Deadlines(Generic[T]):
         finally:
             first = next(iter(self._deadlines.values()), None)
             if first is not None and self._timer is None:
-                self._timer = self._loop.call_at(first, self._on_timer)
+                self._timer = self.loop.call_at(first, self._on_timer)
+
+
+class SharedDeadlines:
+    """The Deadlines of one thread: they are of one loop, and as good as always there is one timeout.
+
+    It keeps them, and with them the loop, only as long as somebody's time is running.
+    """
+
+    __slots__ = ("_latest",)
+
+    def __init__(self) -> None:
+        self._latest: Optional[weakref.ref[Deadlines[Any]]] = None
+
+    def get(self, loop: Any, timeout_s: float, on_expired: Callable[[Any], object]) -> Deadlines[Any]:
+        """Those for this loop and this timeout; arguments as for Deadlines. The caller keeps the result."""
+        deadlines = self._latest() if self._latest is not None else None
+        if deadlines is None or deadlines.loop is not loop or deadlines.timeout_s != timeout_s:
+            deadlines = Deadlines(loop, timeout_s, on_expired)
+            self._latest = weakref.ref(deadlines)
+        return deadlines

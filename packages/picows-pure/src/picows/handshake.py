@@ -9,8 +9,8 @@ The server checks in two stages because the factory may answer plain HTTP reques
 proxy in front could understand differently (a body, two Hosts). Every refusal ends the connection: it says
 `Connection: close`, and whatever the peer sends after it is discarded.
 
-What an ordinary client sends is checked on a dict of the fields; WSUpgradeRequest.headers is made only if the
-application asks for it, or to say exactly what is wrong.
+Engines can recognise an ordinary request at once (`Engine.scan_upgrade`). What is here is for all others, and knows
+what is wrong with them.
 
 No exception is stored with its traceback: that refers to the handshake, and the cycle would keep a dead connection in
 memory.
@@ -22,7 +22,7 @@ import binascii
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import NoReturn, Optional, Union
 
@@ -32,7 +32,7 @@ from .body import RefusalBody
 from .errors import WSHandshakeEOFError, WSHandshakeError, WSInvalidHeaderError, WSInvalidUpgradeError
 from .extensions import HEADER_NAME as EXTENSIONS
 from .extensions import parse_extensions
-from .head import MAX_REFUSAL_BODY, HeadReader, message_error, show, split_head
+from .head import MAX_REFUSAL_BODY, HeadReader, message_error, show
 from .http import (
     WSHeadersLike,
     WSUpgradeRequest,
@@ -41,8 +41,9 @@ from .http import (
     encode_head,
     header_pairs,
     header_tokens,
-    parse_request_fields,
+    parse_request,
     parse_response,
+    request_of_head,
 )
 from .url import WSParsedURL
 
@@ -62,6 +63,9 @@ _OURS_IF_ACCEPTED = ("connection", "upgrade", "sec-websocket-accept", "content-l
 _OURS_IF_REFUSED = ("connection", "content-length", "transfer-encoding")
 _ERROR_STATUSES = frozenset(int(status) for status in HTTPStatus if status >= 400)
 _MAX_ERROR_TEXT = 500
+
+
+_Scan = Callable[[bytes], Optional[tuple[int, bytes, bytes]]]
 
 
 def accept_key(key: Union[str, bytes]) -> str:
@@ -195,6 +199,9 @@ class ClientHandshake:
 class ServerHandshake:
     """The server's half.
 
+    Args:
+        scan_upgrade: an engine's, for ordinary requests.
+
     Attributes:
         request: the request, once receive_data returned True.
         remainder: the bytes after it: the first frames, if respond() accepts.
@@ -202,18 +209,18 @@ class ServerHandshake:
         error: why respond() refused an upgrade that the application had accepted, or None.
     """
 
-    __slots__ = ("_fields", "_head", "_reader", "_refused", "error", "remainder", "request", "response")
+    __slots__ = ("_accept", "_head", "_reader", "_refused", "_scan", "error", "remainder", "request", "response")
 
-    def __init__(self) -> None:
+    def __init__(self, scan_upgrade: Optional[_Scan] = None) -> None:
         self.request: Optional[WSUpgradeRequest] = None
         self.remainder = b""
         self.response: Optional[WSUpgradeResponse] = None
         self.error: Optional[WSHandshakeError] = None
-        # For a head that comes in pieces.
+        self._scan = scan_upgrade
         self._reader: Optional[HeadReader] = None
         self._head = b""
-        # The request's fields by their names in lower case, if no name repeats.
-        self._fields: dict[str, str] = {}
+        # What accepts the request, if that is known already.
+        self._accept = b""
         self._refused = False
 
     def receive_data(self, data: bytes) -> bool:
@@ -231,11 +238,16 @@ class ServerHandshake:
         if self.request is not None:
             self.remainder += data
             return True
+        if self._reader is None:
+            ordinary = self._scan(data) if self._scan is not None else None
+            if ordinary is not None:
+                size, target, self._accept = ordinary
+                self._head, self.remainder = data[:size], data[size:]
+                self.request = request_of_head(self._head, target)
+                return True
+            self._reader = HeadReader(is_request=True)
         try:
-            found = split_head(data) if self._reader is None else None
-            if found is None:
-                self._reader = self._reader or HeadReader(is_request=True)
-                found = self._reader.feed(data)
+            found = self._reader.feed(data)
             if found is None:
                 return False
             self._take_request(*found)
@@ -254,10 +266,9 @@ class ServerHandshake:
 
     def accept(self) -> tuple[bytes, bool]:
         """Answer with a 101 that has nothing but what RFC 6455 4.2.2 asks for. Results and errors as for respond()."""
-        key = _upgrade_key(self._fields)
-        if key is None or self.response is not None:
+        if not self._accept or self.response is not None:
             return self.respond(WSUpgradeResponse.create_101_response())
-        data = _ACCEPTANCE % accept_key(key).encode("ascii")
+        data = _ACCEPTANCE % self._accept
         self.response = accepting_response(data)
         return data, True
 
@@ -284,8 +295,7 @@ class ServerHandshake:
             if self.request is None:
                 raise RuntimeError("there is no request that could be accepted")
             try:
-                key = _upgrade_key(self._fields)
-                sent = _acceptance(response, accept_key(key) if key else check_upgrade_request(self.request))
+                sent = _acceptance(response, self._accept.decode() or check_upgrade_request(self.request))
             except WSHandshakeError as exc:
                 exc.raw_header = self._head
                 self.error = exc.with_traceback(None)
@@ -298,12 +308,8 @@ class ServerHandshake:
 
     def _take_request(self, head: bytes, rest: bytes) -> None:
         try:
-            request, fields = parse_request_fields(head)
-            by_name = {name.lower(): value for name, value in fields}
-            if len(by_name) == len(fields) and _is_without_body(by_name) and _HOST.fullmatch(by_name.get("host", "")):
-                self._fields = by_name
-            else:
-                _check_host_and_body(request)
+            request = parse_request(head)
+            _check_host_and_body(request)
         except WSHandshakeError as exc:
             exc.raw_header, exc.raw_body = head, rest[:MAX_REFUSAL_BODY]
             raise
@@ -340,23 +346,6 @@ def check_upgrade_request(request: WSUpgradeRequest) -> str:
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         raise _header_error(WSInvalidHeaderError, headers, "Sec-WebSocket-Key", "16 bytes in base64")
     return accept_key(keys[0])
-
-
-def _upgrade_key(fields: dict[str, str]) -> Optional[str]:
-    """Sec-WebSocket-Key of a request that check_upgrade_request accepts, or None if that must look more closely."""
-    key = fields.get("sec-websocket-key", "")
-    if (
-        fields.get("upgrade", "").lower() == "websocket"
-        and "upgrade" in [token.strip(" \t") for token in fields.get("connection", "").lower().split(",")]
-        and fields.get("sec-websocket-version") == "13"
-        and _KEY.fullmatch(key)
-    ):
-        return key
-    return None
-
-
-def _is_without_body(fields: dict[str, str]) -> bool:
-    return "transfer-encoding" not in fields and fields.get("content-length", "0") == "0"
 
 
 def _check_host_and_body(request: WSUpgradeRequest) -> None:

@@ -33,6 +33,8 @@ WSHeadersLike = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 CREDENTIAL_HEADERS = frozenset(("authorization", "cookie", "proxy-authorization"))
 
 _HIDDEN = CREDENTIAL_HEADERS | {"set-cookie"}
+# Python 3.11 takes longer to find a member of an enum than to make the rest of a response.
+_SWITCHING_PROTOCOLS = HTTPStatus.SWITCHING_PROTOCOLS
 _STATUS_BY_CODE: dict[int, HTTPStatus] = {int(status): status for status in HTTPStatus}
 
 _CREDENTIALS = re.compile(rb"(?im)^(%s):[^\r\n]*" % "|".join(sorted(_HIDDEN)).encode())
@@ -295,17 +297,22 @@ def parse_request(head: bytes) -> WSUpgradeRequest:
     return parse_request_fields(head)[0]
 
 
+def request_of_head(head: bytes, target: bytes) -> WSUpgradeRequest:
+    """The request of a head that is known to be well-formed."""
+    request = WSUpgradeRequest.__new__(WSUpgradeRequest)
+    request.method, request.path, request.version, request._headers = b"GET", target, b"HTTP/1.1", head
+    return request
+
+
 def parse_request_fields(head: bytes) -> tuple[WSUpgradeRequest, list[tuple[str, str]]]:
-    """As parse_request, with the fields beside the request: whoever needs few of them need not ask for `headers`."""
+    """As parse_request, with the fields beside the request: who needs few of them need not ask for `headers`."""
     line = _REQUEST_LINE.match(head)
     target = line[1] if line else b""
     if not _TARGET.fullmatch(target) or (b"%" in target and _BROKEN_ESCAPE.search(target)):
         _check_lines(head, is_request=True)
         raise _request_line_error(head)
     fields = _find_fields(head, is_request=True)
-    request = WSUpgradeRequest.__new__(WSUpgradeRequest)
-    request.method, request.path, request.version, request._headers = b"GET", target, b"HTTP/1.1", head
-    return request, fields
+    return request_of_head(head, target), fields
 
 
 def parse_response(head: bytes, allow_http_1_0: bool = False) -> WSUpgradeResponse:
@@ -336,7 +343,7 @@ def parse_response(head: bytes, allow_http_1_0: bool = False) -> WSUpgradeRespon
 def accepting_response(head: bytes) -> WSUpgradeResponse:
     """The 101 of which this is the head, as we send it."""
     response = WSUpgradeResponse()
-    response.version, response.status, response.body = b"HTTP/1.1", HTTPStatus.SWITCHING_PROTOCOLS, None
+    response.version, response.status, response.body = b"HTTP/1.1", _SWITCHING_PROTOCOLS, None
     response._headers = head
     return response
 

@@ -13,14 +13,13 @@ from ._engine import pick
 from .abc import Engine, EngineListener
 from .closing import close_payload
 from .deadlines import Deadlines
-from .enums import PICOWS_DEBUG_LL, WSAutoPingStrategy, WSCloseCode
+from .enums import WSAutoPingStrategy, WSCloseCode
 from .errors import WSHandshakeError
 from .handshake import ServerHandshake, refusal
 from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, hide_credentials
 from .options import (
     DEFAULT_HANDSHAKE_TIMEOUT,
     NOT_GIVEN,
-    AnyLogger,
     WSLoggerLike,
     check_callable,
     check_timeout,
@@ -46,13 +45,12 @@ class _ServerSettings:
         loop: asyncio.AbstractEventLoop,
         engine: Engine,
         factory: WSServerListenerFactory,
-        logger: AnyLogger,
         handshake_timeout_s: Optional[float],
     ) -> None:
         self.loop = loop
         self.listener_class: type[Any] = engine.WSListener
+        self.scan_upgrade = engine.scan_upgrade
         self.factory = factory
-        self.logger = logger
         #: The handshakes in progress.
         self.openings: Deadlines[ServerOpening] = Deadlines(loop, handshake_timeout_s, ServerOpening._on_timeout)
 
@@ -64,7 +62,7 @@ class ServerOpening:
 
     def __init__(self, settings: _ServerSettings) -> None:
         self._settings = settings
-        self._handshake = ServerHandshake()
+        self._handshake = ServerHandshake(settings.scan_upgrade)
         self._protocol: Any = None
         self._linger: Optional[asyncio.TimerHandle] = None
         self._task: Optional[asyncio.Task[None]] = None
@@ -175,7 +173,7 @@ class ServerOpening:
         handshake, protocol = self._handshake, self._protocol
         self._is_over = True
         self._end()
-        if self._settings.logger.isEnabledFor(PICOWS_DEBUG_LL):
+        if protocol._is_debug:
             protocol.transport._log_bytes("sending response", hide_credentials(data))
         protocol.transport.underlying_transport.write(data)
         if is_accepted:
@@ -418,7 +416,7 @@ async def ws_create_server(
     loop = asyncio.get_running_loop()
     timeout_s = handshake_timeout(websocket_handshake_timeout, open_timeout)
     picked = pick(engine)
-    settings = _ServerSettings(loop, picked, ws_listener_factory, options.logger, timeout_s)
+    settings = _ServerSettings(loop, picked, ws_listener_factory, timeout_s)
     connections: Set[Any] = set()
 
     use_it = resolve_aiofastnet(use_aiofastnet)

@@ -10,6 +10,7 @@ from .listener import WSListener
 from .messages import WSMessageListener
 from .protocol import WSProtocol, make_protocol
 from .transport import WSTransport, ws_broadcast
+from .upgrade import scan_upgrade
 
 name = "core"
 
@@ -25,6 +26,7 @@ __all__ = [
     "describe",
     "make_protocol",
     "name",
+    "scan_upgrade",
     "simd",
     "ws_broadcast",
 ]

@@ -15,6 +15,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from ._kernels cimport LIVE_FRAME, PICOWS_IS_DEBUG, count_live
 
 from picows.enums import WSCloseCode as _WSCloseCode
+from picows.enums import close_code as _close_code
 from picows.enums import WSMsgType as _WSMsgType
 
 
@@ -107,7 +108,7 @@ cdef class WSFrame:
         self._require_close("get_close_code")
         if self.payload_size < 2:
             return _WSCloseCode.NO_INFO
-        return _WSCloseCode((<uint8_t>self.payload_ptr[0]) << 8 | <uint8_t>self.payload_ptr[1])
+        return _close_code((<uint8_t>self.payload_ptr[0]) << 8 | <uint8_t>self.payload_ptr[1])
 
     cpdef bytes get_close_message(self):
         """The reason of a CLOSE frame as bytes, None if it has no code either; ValueError for other frames."""

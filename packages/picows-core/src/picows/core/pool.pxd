@@ -26,6 +26,8 @@ cdef class Pool:
         uint64_t batch
         # Transports that hold gathered writes.
         list gathering
+        # The timer of those that wait for their peer to hang up, a SharedDeadlines.
+        object closing
         # Where frames are built before they are sent: SCRATCH_SIZE bytes and room for a header.
         char* scratch
         # A block for gathered writes, of GATHER_LIMIT bytes and a frame, that nobody uses just now; or NULL.

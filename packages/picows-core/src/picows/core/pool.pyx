@@ -5,6 +5,7 @@
 - the frame object that callbacks get, used again as long as nobody keeps it;
 - a scratch buffer in which frames are built;
 - masking keys, drawn from the operating system in blocks (RFC 6455 10.3): one costs a nanosecond and no system call;
+- the timer of those that wait for their peer to hang up;
 - the batch: while one read is being processed, each connection's first write goes out at once and its later ones are
   gathered and leave together at the end of the batch (see `transport`).
 
@@ -22,6 +23,8 @@ from libc.string cimport memcpy, memset
 from ._kernels cimport LIVE_OUTBOX, LIVE_POOL, PICOWS_IS_DEBUG, count_live
 from .buffers cimport HEADROOM, new_read_buffer
 from .frame cimport new_frame
+
+from picows.deadlines import SharedDeadlines
 
 
 cdef enum:
@@ -49,6 +52,7 @@ cdef class Pool:
         self.next_key_index = KEYS_PER_BLOCK
         self.read_buffer = new_read_buffer(HEADROOM + READ_SIZE, HEADROOM)
         self.gathering = []
+        self.closing = SharedDeadlines()
 
     def __init__(self):
         with _pools_lock:

@@ -53,7 +53,7 @@ cdef class Receiver:
         uint64_t _limit
         uint8_t _mask_bit
         uint8_t _is_open
-        uint8_t _is_debug
+        readonly bint _is_debug
         uint8_t _auto_pong
         # The listener's on_ws_frame is a Python function.
         uint8_t _calls_python

@@ -19,6 +19,7 @@ import sys
 import types
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -54,6 +55,12 @@ cdef extern from "Python.h":
     PyObject* PyObject_VectorcallMethod(object name, PyObject** args, size_t nargsf, PyObject* kwnames)
     void Py_DECREF(PyObject* o) noexcept
     Py_ssize_t Py_REFCNT(object o) noexcept
+
+
+cdef extern from "socket_io.h":
+    enum:
+        PICOWS_CAN_SEND
+    int picows_tune(int fd, int quick_ack) noexcept
 
 
 cdef extern from *:
@@ -115,8 +122,8 @@ cdef class Receiver:
         """The connection exists: tune the socket and start the opening handshake."""
         options = self._options
         try:
-            _tune_socket(transport)
             self._transport = WSTransport(options.is_client_side, transport, options.logger, self._loop, options)
+            _tune_socket(transport, self._transport._fd)
             if type(transport).__module__.startswith("aiofastnet"):
                 _adopt(self, transport)
             if options.logger.isEnabledFor(logging.INFO):
@@ -609,14 +616,20 @@ def make_protocol(loop, options, opening, registry=None, is_plain=True):
     return protocol
 
 
-def _tune_socket(transport):
+cdef int _tune_socket(transport, int fd) except -1:
     """No Nagle: a frame is never worth waiting for. Acknowledge at once where that can be asked for."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in _INET:
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_QUICKACK"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    if fd < 0:
+        sock = transport.get_extra_info("socket")
+        if sock is None:
+            return 0
+        if not PICOWS_CAN_SEND:  # Windows, which has no TCP_QUICKACK
+            if sock.family in _INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return 0
+        fd = sock.fileno()
+    if picows_tune(fd, getattr(socket, "TCP_QUICKACK", -1)) < 0:
+        PyErr_SetFromErrno(OSError)
+    return 0
 
 
 def _adopt(receiver, transport):

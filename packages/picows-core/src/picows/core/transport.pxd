@@ -55,7 +55,8 @@ cdef class WSTransport:
         object _auto_pinger
         object _roundtrips
         object _lost_waiter
-        object _close_timer
+        # The Deadlines in which it waits for the peer to hang up.
+        object _close_deadlines
 
     cpdef send(self, int msg_type, message, bint fin=*, bint rsv1=*, bint rsv2=*, bint rsv3=*)
     cpdef send_ping(self, message=*)

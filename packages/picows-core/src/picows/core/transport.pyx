@@ -39,6 +39,7 @@ from .pool cimport GATHER_LIMIT, SCRATCH_SIZE, current_pool
 from picows.closing import close_payload as _close_payload
 from picows.enums import PICOWS_DEBUG_LL
 from picows.enums import WSCloseCode as _WSCloseCode
+from picows.enums import close_code as _close_code
 from picows.options import ConnectionOptions, connection_logger
 from picows.pinger import FAREWELL_DELAY_S, AutoPinger
 from picows.roundtrip import RoundTrips
@@ -205,7 +206,7 @@ cdef class WSTransport:
         if self._is_sealed:
             self._log_sealed("send_close")
             return
-        self._close_record().sent = WSCloseInfo(_WSCloseCode(close_code), reason.decode())
+        self._close_record().sent = WSCloseInfo(_close_code(close_code), reason.decode())
         # Sealed first: a write buffer that is full must not send another CLOSE from within.
         self.is_close_frame_sent = self._is_sealed = True
         self._send_bytes(PICOWS_FIN | <unsigned int>WSMsgType.CLOSE, payload)
@@ -705,12 +706,13 @@ cdef class WSTransport:
 
     cdef int _start_close_timer(self) except -1:
         timeout = self._options.close_timeout
-        if timeout is not None and self._close_timer is None:
-            self._close_timer = self._loop.call_later(timeout, self._on_close_timeout)
+        if timeout is not None and self._close_deadlines is None:
+            self._close_deadlines = self._pool.closing.get(self._loop, timeout, WSTransport._on_close_timeout)
+            self._close_deadlines.add(self)
         return 0
 
     def _on_close_timeout(self):
-        self._close_timer = None
+        self._close_deadlines = None
         self._log(logging.INFO, "the peer has not closed within %s s: disconnecting", self._options.close_timeout)
         self._abort()
 
@@ -729,9 +731,9 @@ cdef class WSTransport:
         if sys.version_info < (3, 11) and self.is_secure:
             # asyncio's TLS transports of old warn that they were not closed where only the peer has closed.
             self.underlying_transport.close()
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
+        if self._close_deadlines is not None:
+            self._close_deadlines.discard(self)
+            self._close_deadlines = None
         roundtrips, self._roundtrips = self._roundtrips, None
         if roundtrips is not None:
             roundtrips.on_lost()

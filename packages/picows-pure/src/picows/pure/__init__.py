@@ -9,6 +9,7 @@ from .listener import WSListener
 from .messages import WSMessageListener
 from .protocol import WSProtocol, make_protocol
 from .transport import WSTransport
+from .upgrade import scan_upgrade
 
 name = "pure"
 
@@ -24,5 +25,6 @@ __all__ = [
     "describe",
     "make_protocol",
     "name",
+    "scan_upgrade",
     "ws_broadcast",
 ]

@@ -13,6 +13,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, List, Optional, cast
 
 from ..abc import EngineListener, EngineTransport, WSBuffer
+from ..deadlines import Deadlines
 from ..enums import PICOWS_DEBUG_LL, WSCloseCode
 from ..options import AnyLogger, ConnectionOptions, connection_logger
 from ..pinger import FAREWELL_DELAY_S, AutoPinger
@@ -31,8 +32,8 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_auto_pinger",
+        "_close_deadlines",
         "_close_handshake",
-        "_close_timer",
         "_failure",
         "_hangs_up",
         "_input_is_over",
@@ -80,7 +81,7 @@ class Connection:
         self._response: Optional[WSUpgradeResponse] = None
         self._listener: Optional[EngineListener] = None
         self._close_handshake: Optional[WSCloseHandshake] = None
-        self._close_timer: Optional[asyncio.TimerHandle] = None
+        self._close_deadlines: Optional[Deadlines[Connection]] = None
         self._auto_pinger: Optional[AutoPinger] = None
         self._roundtrips: Optional[RoundTrips] = None
         self._lost_waiter: Optional[asyncio.Future[None]] = None
@@ -273,11 +274,12 @@ class Connection:
 
     def _start_close_timer(self) -> None:
         timeout = self._options.close_timeout
-        if timeout is not None and self._close_timer is None:
-            self._close_timer = self._loop.call_later(timeout, self._on_close_timeout)
+        if timeout is not None and self._close_deadlines is None:
+            self._close_deadlines = self._pool.closing.get(self._loop, timeout, Connection._on_close_timeout)
+            self._close_deadlines.add(self)
 
     def _on_close_timeout(self) -> None:
-        self._close_timer = None
+        self._close_deadlines = None
         self._log(logging.INFO, "the peer has not closed within %s s: disconnecting", self._options.close_timeout)
         self._abort()
 
@@ -296,9 +298,9 @@ class Connection:
         if sys.version_info < (3, 11) and self.is_secure:
             # asyncio's TLS transports of old warn that they were not closed where only the peer has closed.
             self._underlying_transport.close()
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
+        if self._close_deadlines is not None:
+            self._close_deadlines.discard(self)
+            self._close_deadlines = None
         roundtrips, self._roundtrips = self._roundtrips, None
         if roundtrips is not None:
             roundtrips.on_lost()

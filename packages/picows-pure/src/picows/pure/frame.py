@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import List, Optional, Union
 
-from ..enums import WSCloseCode, WSMsgType
+from ..enums import WSCloseCode, WSMsgType, close_code
 
 FIN, RSV1, RSV2, RSV3 = 0x80, 0x40, 0x20, 0x10
 CONTROL = 0x08
@@ -104,7 +104,7 @@ class WSFrame:
         self._require_close("get_close_code")
         if len(self._payload) < 2:
             return WSCloseCode.NO_INFO
-        return WSCloseCode(int.from_bytes(self._payload[:2], "big"))
+        return close_code(int.from_bytes(self._payload[:2], "big"))
 
     def get_close_message(self) -> Optional[bytes]:
         """The reason of a CLOSE frame as bytes, None if it has no code either; ValueError for other frames."""

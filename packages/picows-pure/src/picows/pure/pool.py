@@ -3,6 +3,7 @@
 - one read buffer: an event loop asks for a buffer, fills it and hands it over in one go, so one serves all its
 connections;
 - masking keys, drawn from the operating system in blocks: one key costs nanoseconds and no system call;
+- the timer of those that wait for their peer to hang up;
 - the batch: while one read is being processed, each connection's first write goes out at once and its later ones are
   gathered and leave together at the end of the batch (see `wire`).
 
@@ -16,6 +17,8 @@ import struct
 import threading
 import weakref
 from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
+
+from ..deadlines import SharedDeadlines
 
 if TYPE_CHECKING:
     from .wire import Wire
@@ -31,7 +34,7 @@ _unpack_big = struct.Struct(f">{_KEYS_PER_BLOCK}I").unpack
 class Pool:
     """The shared state of one thread's connections."""
 
-    __slots__ = ("read_view", "in_batch", "batch", "gathering", "_keys", "__weakref__")
+    __slots__ = ("read_view", "in_batch", "batch", "closing", "gathering", "_keys", "__weakref__")
 
     def __init__(self) -> None:
         self.read_view = memoryview(bytearray(READ_SIZE))
@@ -40,6 +43,7 @@ class Pool:
         self.batch = 0
         #: Connections that hold gathered writes.
         self.gathering: List[Wire] = []
+        self.closing = SharedDeadlines()
         self._keys: Iterator[Tuple[int, int]] = iter(())
         _pools.add(self)
 

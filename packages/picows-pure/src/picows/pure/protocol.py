@@ -45,7 +45,7 @@ class _Connection:
         "_pool",
         "_registry",
         "_own_view",
-        "_debug",
+        "_is_debug",
     )
 
     def __init__(
@@ -65,7 +65,7 @@ class _Connection:
         self._parser: Any = None
         self._pool: Pool = current_pool()
         self._own_view: Optional[memoryview] = None
-        self._debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
+        self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
 
     # --- asyncio calls these ---
 
@@ -199,7 +199,7 @@ class _Connection:
                 pool.end_batch()
 
     def _receive(self, data: bytes) -> None:
-        if self._debug:
+        if self._is_debug:
             self.transport._log_bytes("received", data if self._opening is None else hide_credentials(data))
         if self._opening is not None:
             self._opening.data_received(data)
@@ -323,7 +323,7 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
             return
         parser = self._parser
         data = bytes((self._own_view or self._pool.read_view)[:nbytes])
-        if parser is None or self._debug:
+        if parser is None or self._is_debug:
             self._receive(data)
         else:
             self._process(data)

@@ -14,6 +14,7 @@ from typing import Optional
 from ..abc import WSBuffer
 from ..closing import MAX_CONTROL_PAYLOAD, close_payload
 from ..enums import WSCloseCode, WSMsgType
+from ..enums import close_code as close_code_member
 from .closing import WSCloseInfo
 from .connection import Connection
 from .frame import CONTROL, FIN, RSV1, RSV2, RSV3
@@ -120,7 +121,7 @@ class WSTransport(Connection):
         if self._is_sealed:
             self._log_sealed("send_close")
             return
-        self._close_record()._record_sent(WSCloseInfo(WSCloseCode(close_code), reason.decode()))
+        self._close_record()._record_sent(WSCloseInfo(close_code_member(close_code), reason.decode()))
         # Sealed first: a write buffer that is full must not send another CLOSE from within.
         self._is_close_frame_sent = self._is_sealed = True
         self._write_frame(FIN | WSMsgType.CLOSE, payload)

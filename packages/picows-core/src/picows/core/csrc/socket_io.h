@@ -1,4 +1,4 @@
-/* Writing to a socket without going through the event loop.
+/* Writing to a socket, and setting its options, without going through the event loop.
  *
  * The socket is non-blocking and belongs to the event loop's transport. Where this is not possible (Windows)
  * PICOWS_CAN_SEND is 0 and nobody calls the functions.
@@ -12,6 +12,7 @@
 enum { PICOWS_CAN_SEND = 0 };
 
 PICOWS_INLINE int picows_no_sigpipe(int fd) { (void)fd; return 0; }
+PICOWS_INLINE int picows_tune(int fd, int quick_ack) { (void)fd, (void)quick_ack; return 0; }
 PICOWS_INLINE ptrdiff_t picows_send_two(int fd, const void *one, ptrdiff_t size, const void *two, ptrdiff_t size_two)
 {
     (void)fd, (void)one, (void)size, (void)two, (void)size_two;
@@ -25,6 +26,8 @@ PICOWS_INLINE ptrdiff_t picows_send(int fd, const void *data, ptrdiff_t size)
 
 #else
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -45,6 +48,25 @@ PICOWS_INLINE int picows_no_sigpipe(int fd)
     (void)fd;
     return 0;
 #endif
+}
+
+/* No Nagle: a frame is never worth waiting for. `quick_ack` is the option that acknowledges at once, or -1.
+ * Returns: 0, also for what is not TCP; -1 with errno. */
+PICOWS_INLINE int picows_tune(int fd, int quick_ack)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof name;
+    const int on = 1;
+
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on)) {
+        const int error = errno;
+        if (!getsockname(fd, (struct sockaddr *)&name, &size) && name.ss_family != AF_INET && name.ss_family != AF_INET6) {
+            return 0;
+        }
+        errno = error;
+        return -1;
+    }
+    return quick_ack < 0 ? 0 : setsockopt(fd, IPPROTO_TCP, quick_ack, &on, sizeof on);
 }
 
 PICOWS_INLINE ptrdiff_t picows_send_error(void)

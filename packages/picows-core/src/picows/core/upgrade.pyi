@@ -1,0 +1,3 @@
+"""The upgrade request that almost every client sends, recognised without Python."""
+
+def scan_upgrade(data: bytes) -> tuple[int, bytes, bytes] | None: ...
