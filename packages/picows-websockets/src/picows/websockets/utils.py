@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import os
 import socket
-from collections.abc import Callable
-from typing import cast
 
-from picows import _engine, handshake
-from picows.pure.mask import mask as mask_payload
+from picows import handshake
 
+from . import _masking
 from .typing import BytesLike
 
 __all__ = ["accept_key", "apply_mask", "get_socket_name"]
@@ -28,20 +25,6 @@ def generate_key() -> str:
 def accept_key(key: str) -> str:
     """The Sec-WebSocket-Accept that answers a Sec-WebSocket-Key (RFC 6455 4.2.2)."""
     return handshake.accept_key(key.encode())
-
-
-def _find_kernel() -> Callable[[BytesLike, bytes], bytes] | None:
-    """How picows.core masks, where it runs."""
-    if _engine.engine.name != "core":
-        return None
-    kernels = importlib.import_module("picows.core._kernels")
-    best, run = kernels.simd(), kernels.mask
-    return lambda data, key: cast(bytes, run(best, data, key))
-
-
-_kernel = _find_kernel()
-#: Calling a kernel by its name costs as much as masking this many bytes otherwise.
-_KERNEL_SIZE = 16 * 1024
 
 
 def apply_mask(data: BytesLike, mask: bytes | bytearray) -> bytes:
@@ -66,9 +49,7 @@ def apply_mask(data: BytesLike, mask: bytes | bytearray) -> bytes:
         raise ValueError("mask must contain 4 bytes")
     if isinstance(data, memoryview) and not (data.c_contiguous and data.itemsize == 1):
         data = bytes(data)
-    if _kernel is not None and len(data) >= _KERNEL_SIZE:
-        return _kernel(data, bytes(mask))
-    return mask_payload(data, int.from_bytes(mask, "little"))
+    return _masking.apply(data, bytes(mask))
 
 
 def get_socket_name(sock: socket.socket) -> str:
