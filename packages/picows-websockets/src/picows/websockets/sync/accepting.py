@@ -55,6 +55,7 @@ def accept(
             if isinstance(event, Request):
                 connection.request = event
                 del early[0]
+    connection.server._registry.has_come(connection.socket)
     if connection.request is not None:
         response = _answer(connection, connection.request, process_request, process_response, server_header)
         connection.response = response

@@ -125,9 +125,7 @@ class ClientConnection(Connection):
                     del early[0]
         if protocol.handshake_exc is not None:
             raise protocol.handshake_exc
-        for event in early:  # frames that came with the response
-            self.process_event(event)
-        self._start()
+        self._start(early)
 
 
 class reconnect:
@@ -281,7 +279,7 @@ class reconnect:
             if self.open_socket_kwargs.get("unix"):
                 return ValueError(f"cannot follow cross-origin redirect to {uri} with a Unix socket")
             if self.open_socket_kwargs.get("address") is not None:
-                return ValueError(f"cannot follow cross-origin redirect to {uri} with an explicit address")
+                return ValueError(f"cannot follow cross-origin redirect to {uri} with an explicit host and port")
             self._drop_credentials()
         return uri
 

@@ -14,6 +14,7 @@ import logging
 import threading
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from .._failures import drop_tracebacks
@@ -76,7 +77,8 @@ class Link:
     def close_exc(self) -> ConnectionClosed:
         """What `recv` and `send` raise once the connection is closed. Raises InvalidState before."""
         exc = self.protocol.close_exc
-        if exc.__cause__ is None:
+        # That the stream ended is how a time limit and a broken network look to the protocol.
+        if self.connection_exc is not None and (exc.__cause__ is None or isinstance(exc.__cause__, EOFError)):
             exc.__cause__ = self.connection_exc
         return exc
 
@@ -144,8 +146,16 @@ class Link:
 
     # Reading
 
-    def _start(self) -> None:
-        """The opening handshake is over."""
+    def _start(self, early: Sequence[Event] = ()) -> None:
+        """The opening handshake is over.
+
+        Args:
+            early: frames that came with its last bytes.
+        """
+        self._writes += self.protocol.data_to_send()  # what they are answered with
+        self._owes = bool(self._writes)
+        for event in early:
+            self.process_event(event)
         self._keepalive = Keepalive(self.ping_interval, self.ping_timeout)
         # A daemon, so that a connection that nobody closes does not keep the program running.
         self.recv_events_thread = threading.Thread(target=self._read, name="websocket-reader", daemon=True)
@@ -160,12 +170,16 @@ class Link:
         Raises:
             TimeoutError: nothing came.
         """
-        data = self._stream.try_recv(self.recv_bufsize)
-        while data is None:
-            left = deadline.timeout(raise_if_elapsed=False)
-            if (left is not None and left <= 0) or not self._stream.wait(left, to_read=True):
-                raise TimeoutError("timed out during opening handshake")
+        try:
             data = self._stream.try_recv(self.recv_bufsize)
+            while data is None:
+                left = deadline.timeout(raise_if_elapsed=False)
+                if (left is not None and left <= 0) or not self._stream.wait(left, to_read=True):
+                    raise TimeoutError("timed out during opening handshake")
+                data = self._stream.try_recv(self.recv_bufsize)
+        except ConnectionError as exc:
+            self.set_connection_exc(exc)
+            data = b""
         with self.protocol_mutex:
             if data:
                 self.protocol.receive_data(data)
@@ -189,6 +203,8 @@ class Link:
         stream = self._stream
         deadline: Deadline | None = None
         is_ready = True
+        if self._owes:
+            self._owes = not self._flush_if_free()
         while True:
             if deadline is None and self.protocol.state is not OPEN:
                 deadline = Deadline(self.close_timeout)

@@ -108,9 +108,7 @@ class ServerConnection(Connection):
         """
         early = accept(self, process_request, process_response, server_header, Deadline(timeout))
         if self.protocol.state is OPEN:
-            for event in early:
-                self.process_event(event)
-            self._start()
+            self._start(early)
 
 
 class Server:
@@ -193,7 +191,7 @@ class Server:
             reason: the same.
         """
         registry = self._registry
-        if registry.close():
+        if registry.close((code, reason) if close_connections else None):
             registry.join()
             return
         self.logger.info("server closing")

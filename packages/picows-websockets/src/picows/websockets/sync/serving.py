@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..frames import CloseCode
 from ..protocol import CONNECTING, OPEN
 from ..server import ServerProtocol
 from ..typing import LoggerLike, Subprotocol
@@ -28,15 +29,25 @@ class Registry:
 
     def __init__(self) -> None:
         self.is_closing = False
+        self._goodbye: tuple[CloseCode | int, str] | None = None
         self._lock = threading.Lock()
         #: Of connections whose handshake is not over.
         self._openings: set[socket.socket] = set()
         self._connections: set[ServerConnection] = set()
         self._threads: set[threading.Thread] = set()
 
-    def close(self) -> bool:
-        """End handshakes whose request did not come yet. Returns whether this was done before."""
+    def close(self, goodbye: tuple[CloseCode | int, str] | None) -> bool:
+        """End handshakes whose request did not come yet.
+
+        Args:
+            goodbye: what connections that open just now are closed with; None leaves them alone.
+
+        Returns:
+            Whether this was done before.
+        """
         with self._lock:
+            if not self.is_closing:
+                self._goodbye = goodbye
             was_closing, self.is_closing = self.is_closing, True
             for sock in self._openings:
                 _stop_reading(sock)
@@ -65,23 +76,23 @@ class Registry:
         for thread in threads:
             thread.join()
 
-    @contextlib.contextmanager
-    def opening(self, sock: socket.socket) -> Any:
-        """While this socket is in its handshake."""
+    def wait_for(self, sock: socket.socket) -> None:
+        """A request is expected from this socket; `close` ends that."""
         with self._lock:
             self._openings.add(sock)
             if self.is_closing:
                 _stop_reading(sock)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._openings.discard(sock)
 
-    def add(self, connection: ServerConnection) -> None:
-        """A connection is open."""
+    def has_come(self, sock: socket.socket) -> None:
+        """The request is there, or never will be."""
+        with self._lock:
+            self._openings.discard(sock)
+
+    def add(self, connection: ServerConnection) -> tuple[CloseCode | int, str] | None:
+        """A connection is open. If the server closes its connections already: returns what to close it with."""
         with self._lock:
             self._connections.add(connection)
+            return self._goodbye
 
     def discard(self, connection: ServerConnection) -> None:
         """A connection is closed."""
@@ -145,8 +156,11 @@ class Acceptance:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             if self._ssl is not None:
                 sock = self._ssl.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            with self.server._registry.opening(sock):
+            self.server._registry.wait_for(sock)
+            try:
                 connection = self._open(sock, deadline)
+            finally:
+                self.server._registry.has_come(sock)
         except OSError as exc:  # TLS and TimeoutError among them
             self._logger.debug("! connection was not opened", exc_info=exc)
             sock.close()
@@ -169,10 +183,9 @@ class Acceptance:
             connection.set_connection_exc(exc)
         except Exception:
             connection.logger.error("opening handshake failed", exc_info=True)
-        if connection.protocol.state is OPEN:
+        if connection.recv_events_thread is not None:
             return connection
-        if connection.recv_events_thread is None:
-            hang_up(connection)
+        hang_up(connection)
         return None
 
     def _create(self, sock: socket.socket) -> ServerConnection:
@@ -192,8 +205,10 @@ class Acceptance:
 
     def _run(self, connection: ServerConnection) -> None:
         registry = self.server._registry
-        registry.add(connection)
+        goodbye = registry.add(connection)
         try:
+            if goodbye is not None:
+                connection.close(*goodbye)
             with connection:
                 self._handler(connection)
         except Exception:

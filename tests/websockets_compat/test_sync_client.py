@@ -1,0 +1,523 @@
+"""A client of the threading API, ours and that of websockets 17.4, against peers written by hand: the same happens."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+if sys.version_info < (3, 11):
+    pytest.skip("picows.websockets needs Python 3.11, as websockets 17 does", allow_module_level=True)
+pytest.importorskip("picows.websockets", reason="picows-websockets is not installed")
+theirs = pytest.importorskip("websockets", reason="websockets is not installed: nothing to compare with")
+if theirs.__version__ != "17.4":
+    pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
+
+from fixtures.sync_api import (  # noqa: E402
+    OURS,
+    THEIRS,
+    TIMEOUT_S,
+    echo,
+    ending,
+    frame,
+    library,
+    outcome,
+    peer,
+    read_frame,
+    read_head,
+    read_to_end,
+    sends,
+    serving,
+    upgrade,
+)
+
+TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+
+
+def both(scenario: Callable[[Any], Any]) -> None:
+    """A scenario gives the same with both libraries."""
+    assert scenario(library(OURS)) == scenario(library(THEIRS))
+
+
+def connect(lib: Any, uri: str, **kwargs: Any) -> Any:
+    arguments = {"legacy": True, "compression": None, "close_timeout": TIMEOUT_S, "proxy": None, **kwargs}
+    return lib.client.connect(uri, **arguments)
+
+
+RECEIVED: dict[str, tuple[list[bytes], dict[str, Any]]] = {
+    "text and binary": ([frame(TEXT, b"a"), frame(BINARY, b"b"), frame(TEXT)], {}),
+    "fragments": ([frame(TEXT, b"a", fin=False), frame(PING), frame(CONT, b"b", fin=False), frame(CONT, b"")], {}),
+    "close": ([frame(TEXT, b"a"), frame(CLOSE, b"\x03\xe8bye")], {}),
+    "close without a code": ([frame(CLOSE)], {}),
+    "close 1001": ([frame(CLOSE, b"\x03\xe9")], {}),
+    "close 4000": ([frame(CLOSE, b"\x0f\xa0hi")], {}),
+    "close in a message": ([frame(TEXT, b"a", fin=False), frame(CLOSE, b"\x03\xe8")], {}),
+    "too big": ([frame(TEXT, b"12345")], {"max_size": 4}),
+    "too big in fragments": ([frame(TEXT, b"123", fin=False), frame(CONT, b"45")], {"max_size": 4}),
+    "fragment too big": ([frame(TEXT, b"123", fin=False), frame(CONT, b"45")], {"max_size": (10, 2)}),
+}
+
+
+@pytest.mark.parametrize(("frames", "arguments"), RECEIVED.values(), ids=list(RECEIVED))
+def test_receiving(frames: list[bytes], arguments: dict[str, Any]) -> None:
+    def scenario(lib: Any) -> Any:
+        def script(sock: socket.socket) -> None:
+            sends(*frames, frame(CLOSE, b"\x03\xe8"))(sock)
+
+        with peer(script) as uri:
+            connection = connect(lib, uri, **arguments)
+            seen = [outcome(connection.recv)]
+            while seen[-1][0] == "returned":
+                seen.append(outcome(connection.recv))
+            # Their cause depends on who is first: their close_timeout, or the peer's end.
+            connection.close()
+            return [what[:3] for what in seen], ending(connection)
+
+    both(scenario)
+
+
+def test_invalid_text() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(sends(frame(TEXT, b"\xff"))) as uri:
+            connection = connect(lib, uri)
+            return outcome(connection.recv), ending(connection)
+
+    both(scenario)
+
+
+def test_decode() -> None:
+    def scenario(lib: Any) -> Any:
+        messages = [frame(TEXT, b"a"), frame(BINARY, b"b"), frame(TEXT, b"c"), frame(TEXT, b"d", fin=False)]
+        with peer(sends(*messages, frame(CONT, b"e"))) as uri, connect(lib, uri) as connection:
+            whole = connection.recv(decode=False), connection.recv(decode=True), connection.recv(TIMEOUT_S)
+            return whole, list(connection.recv_streaming(decode=False))
+
+    both(scenario)
+
+
+def drop(sock: socket.socket) -> None:
+    upgrade(sock)
+    sock.sendall(frame(TEXT, b"a"))
+
+
+def reset(sock: socket.socket) -> None:
+    upgrade(sock)
+    sock.recv(100)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_dropped() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(drop) as uri:
+            connection = connect(lib, uri)
+            seen = [outcome(call) for call in (connection.recv, connection.recv)]
+            assert connection.wait_closed(TIMEOUT_S)
+            return seen, outcome(connection.send, "x"), outcome(connection.ping), ending(connection)
+
+    both(scenario)
+
+
+def test_reset() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(reset) as uri:
+            connection = connect(lib, uri)
+            connection.send("x")
+            return outcome(connection.recv), ending(connection)
+
+    both(scenario)
+
+
+#: What a server answers to the request.
+ANSWERS = {
+    "nothing": b"",
+    "403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!",
+    "not HTTP": b"hello\r\n\r\n",
+    "no accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    "cut": b"HTTP/1.1 101 Switching",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=list(ANSWERS))
+def test_refused(answer: bytes) -> None:
+    def scenario(lib: Any) -> Any:
+        def script(sock: socket.socket) -> None:
+            read_head(sock)
+            sock.sendall(answer)
+
+        with peer(script) as uri:
+            return outcome(connect, lib, uri)
+
+    both(scenario)
+
+
+def read_to_end_only(sock: socket.socket) -> None:
+    read_to_end(sock)
+
+
+def test_opening_timeout() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(read_to_end_only) as uri:
+            return outcome(connect, lib, uri, open_timeout=0.1)
+
+    both(scenario)
+
+
+ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "uri": ("http://127.0.0.1/", {}),
+    "compression": ("ws://127.0.0.1:1/", {"compression": "zip"}),
+    "subprotocols": ("ws://127.0.0.1:1/", {"subprotocols": "abc"}),
+    "ssl": ("ws://127.0.0.1:1/", {"ssl": __import__("ssl").create_default_context()}),
+    "proxy": ("ws://127.0.0.1:1/", {"proxy": "ftp://127.0.0.1:1"}),
+    "proxy_ssl": ("ws://127.0.0.1:1/", {"proxy": "http://h", "proxy_ssl": __import__("ssl").create_default_context()}),
+    "unknown": ("ws://127.0.0.1:1/", {"foo": 1}),
+    "nobody there": ("ws://127.0.0.1:1/", {}),
+}
+
+
+@pytest.mark.parametrize(("uri", "arguments"), ARGUMENTS.values(), ids=list(ARGUMENTS))
+def test_arguments(uri: str, arguments: dict[str, Any]) -> None:
+    both(lambda lib: outcome(connect, lib, uri, **arguments))
+
+
+def test_unix_needs_a_path() -> None:
+    both(lambda lib: outcome(lib.client.unix_connect, legacy=True))
+
+
+def test_misuse() -> None:
+    def scenario(lib: Any) -> Any:
+        with serving(lib, echo) as server, connect(lib, server.uri) as connection:
+            calls = [
+                outcome(connection.send, {}),
+                outcome(connection.send, 1),
+                outcome(connection.ping, {}),
+                outcome(connection.pong, 1),
+                outcome(connection.ping, b"x" * 126),
+                outcome(connection.close, 5),
+                outcome(connection.close, 1000, "x" * 124),
+                outcome(connection.send, []),
+            ]
+            return calls, connection.state.name
+
+    both(scenario)
+
+
+def raising(*fragments: Any) -> Any:
+    yield from fragments
+    raise KeyError("fragment")
+
+
+FRAGMENTS: dict[str, Callable[[], Any]] = {
+    "good": lambda: ["a", "b"],
+    "bytes": lambda: [b"a", bytearray(b"b")],
+    "mixed": lambda: ["a", b"b"],
+    "of another type": lambda: [1],
+    "error": lambda: raising("a"),
+    "error at once": lambda: raising(),
+}
+
+
+@pytest.mark.parametrize("fragments", FRAGMENTS.values(), ids=list(FRAGMENTS))
+def test_sending_fragments(fragments: Callable[[], Any]) -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(sends()) as uri:
+            connection = connect(lib, uri)
+            seen = outcome(connection.send, fragments())
+            connection.close()
+            return seen, ending(connection)
+
+    both(scenario)
+
+
+def test_legacy_warning() -> None:
+    def scenario(lib: Any) -> Any:
+        said = []
+        with serving(lib, echo) as server, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for use in ("send", "recv", "ping", "pong", "close", "wait_closed"):
+                connection = lib.client.connect(server.uri, proxy=None)
+                if use == "wait_closed":
+                    connection.wait_closed(0)
+                else:
+                    getattr(connection, use)(*{"send": ["x"], "recv": [0]}.get(use, [])) if use != "recv" else outcome(
+                        connection.recv, 0
+                    )
+                said.append([(str(w.message), w.category.__name__, w.filename == __file__) for w in caught])
+                connection.close()
+                caught.clear()
+            with lib.client.connect(server.uri, proxy=None) as connection:
+                connection.send("x")
+            connector = lib.client.connect(server.uri, proxy=None, legacy=False)
+            with connector as connection:
+                connection.send("x")
+            return said, len(caught), type(connector).__name__
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("name", [OURS, THEIRS])
+def test_concurrent_receiving(name: str) -> None:
+    lib = library(name)
+    with serving(lib, echo) as server, connect(lib, server.uri) as connection:
+        connection.send("a")
+        stream = connection.recv_streaming()
+        assert next(stream) == "a"
+        text = "cannot call recv while another thread is already running recv or recv_streaming"
+        with pytest.raises(lib.exceptions.ConcurrencyError, match=text):
+            connection.recv()
+        text = text.replace("recv while", "recv_streaming while")
+        with pytest.raises(lib.exceptions.ConcurrencyError, match=text):
+            next(connection.recv_streaming())
+        list(stream)
+
+
+def test_pings() -> None:
+    def scenario(lib: Any) -> Any:
+        asked = threading.Event()
+
+        def script(sock: socket.socket) -> None:
+            upgrade(sock)
+            for _ in range(3):
+                read_frame(sock)
+            assert asked.wait(TIMEOUT_S)
+            sock.sendall(frame(PONG, b"b") + frame(PONG, b"?") + frame(TEXT, b"x"))
+            read_to_end(sock)
+
+        with peer(script) as uri:
+            connection = connect(lib, uri, close_timeout=0.1)
+            first, second = connection.ping("a"), connection.ping(b"b")
+            third = connection.ping("c", ack_on_close=True)
+            twice = outcome(connection.ping, "c")
+            asked.set()
+            assert connection.recv() == "x"
+            before = first.is_set(), second.is_set(), third.is_set()
+            latency = connection.latency > 0
+            connection.close()
+            return twice, before, latency, third.is_set(), ending(connection)
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("name", [OURS, THEIRS])
+def test_close_interrupts_recv(name: str) -> None:
+    lib = library(name)
+    seen: list[Any] = []
+    with serving(lib, echo) as server, connect(lib, server.uri) as connection:
+        thread = threading.Thread(target=lambda: seen.append(outcome(connection.recv)))
+        thread.start()
+        connection.close(4001, "why")
+        thread.join(TIMEOUT_S)
+    assert seen[0][:2] == ("raised", "ConnectionClosedError")
+    assert "sent 4001 (private use) why" in seen[0][2]
+
+
+def silent(sock: socket.socket) -> None:
+    upgrade(sock)
+    read_to_end(sock)
+
+
+def test_close_timeout() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(silent) as uri:
+            connection = connect(lib, uri, close_timeout=0.1)
+            return outcome(connection.close), ending(connection), outcome(connection.recv)
+
+    both(scenario)
+
+
+def test_keepalive_gives_up() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(silent) as uri:
+            connection = connect(lib, uri, ping_interval=0.05, ping_timeout=0.05, close_timeout=0.1)
+            return outcome(connection.recv)[:3], ending(connection)
+
+    both(scenario)
+
+
+@pytest.mark.parametrize("name", [OURS, THEIRS])
+def test_keepalive_measures(name: str) -> None:
+    pinged = threading.Event()
+
+    def script(sock: socket.socket) -> None:
+        upgrade(sock)
+        _, payload = read_frame(sock)
+        sock.sendall(frame(PONG, payload) + frame(TEXT, b"x") + frame(CLOSE))
+        pinged.set()
+        read_to_end(sock)
+
+    with peer(script) as uri, connect(library(name), uri, ping_interval=0.01, close_timeout=0.1) as connection:
+        assert connection.latency == 0
+        assert connection.recv() == "x"
+        assert pinged.is_set()
+        assert 0 < connection.latency < TIMEOUT_S
+
+
+def test_messages_before_close_are_received() -> None:
+    def scenario(lib: Any) -> Any:
+        with peer(sends(*(frame(TEXT, b"%d" % i) for i in range(5)))) as uri:
+            connection = connect(lib, uri)
+            first = connection.recv()
+            connection.close()
+            return first, [connection.recv() for _ in range(4)], outcome(connection.recv)
+
+    both(scenario)
+
+
+def test_full_queue_stops_reading_and_close_goes_on() -> None:
+    """Theirs waits for close_timeout here, because it does not read any more."""
+    lib = library(OURS)
+    with peer(sends(*(frame(TEXT, b"%d" % i) for i in range(50)))) as uri:
+        connection = connect(lib, uri, max_queue=(4, 2))
+        assert connection.recv() == "0"
+        connection.close()
+        rest = [outcome(connection.recv) for _ in range(50)]
+    assert [what[1] for what in rest[:49]] == [str(i) for i in range(1, 50)]
+    assert rest[49][1] == "ConnectionClosedError"  # the peer hangs up without a CLOSE frame
+
+
+@pytest.mark.parametrize("name", [OURS, THEIRS])
+def test_full_queue_pauses(name: str) -> None:
+    lib = library(name)
+    paused, size = threading.Event(), 64 * 1024
+    sent: list[int] = []
+
+    def script(sock: socket.socket) -> None:
+        upgrade(sock)
+        sock.settimeout(0.3)
+        try:
+            while True:
+                sock.sendall(frame(BINARY, bytes(size)))
+                sent.append(1)
+        except TimeoutError:
+            paused.set()
+
+    with peer(script) as uri:
+        connection = connect(lib, uri, max_queue=2, close_timeout=0.1)
+        assert paused.wait(TIMEOUT_S)
+        connection.close()
+    assert len(sent) < 1000
+
+
+def test_redirects() -> None:
+    def scenario(lib: Any) -> Any:
+        target = ""
+
+        def process_request(connection: Any, request: Any) -> Any:
+            location = {"/same": "/other", "/away": target, "/loop": "/loop"}.get(request.path)
+            if location is None:
+                return None
+            response = connection.respond(302, "moved")
+            response.headers["Location"] = location
+            return response
+
+        seen = []
+        with serving(lib, echo) as away, serving(lib, echo, process_request=process_request) as server:
+            target = away.uri
+            headers = {"Authorization": "secret", "X-A": "b"}
+            for path in ("same", "away"):
+                connection = connect(lib, server.uri + path, additional_headers=headers)
+                sent = connection.request.headers
+                seen.append((connection.request.path, sent.get("Authorization"), sent.get("X-A")))
+                connection.close()
+            seen.append(outcome(connect, lib, server.uri + "loop"))
+            address = "127.0.0.1", server.port
+            seen.append(outcome(connect, lib, server.uri + "away", address=address))
+            seen.append(outcome(connect, lib, server.uri + "same", sock=socket.create_connection(address)))
+        return seen
+
+    both(scenario)
+
+
+def test_reconnecting() -> None:
+    def scenario(lib: Any) -> Any:
+        failures: list[str] = []
+
+        def process_exception(exc: Exception) -> Exception | None:
+            failures.append(type(exc).__name__)
+            return None if len(failures) < 3 else KeyError("enough")
+
+        def delays() -> Any:
+            while True:
+                yield 0.0
+
+        with serving(lib, echo) as server:
+            seen = []
+            for connection in lib.client.reconnect(server.uri, proxy=None):
+                connection.send("x")
+                seen.append(connection.recv())
+                if len(seen) == 2:
+                    break
+            connector = lib.client.reconnect(server.uri, proxy=None)
+            with connector:
+                again = outcome(connector.__enter__)
+        options = {"process_exception": process_exception, "reconnect_delays": delays, "proxy": None}
+        given_up = outcome(list, lib.client.reconnect("ws://127.0.0.1:1/", **options))
+        return seen, again, failures, given_up
+
+    both(scenario)
+
+
+PROXIES = {
+    "407": ("http", b"HTTP/1.1 407 Auth\r\nContent-Length: 1\r\n\r\na"),
+    "not HTTP": ("http", b"hello\r\n\r\n"),
+    "end": ("http", b""),
+}
+
+
+@pytest.mark.parametrize(("scheme", "answer"), PROXIES.values(), ids=list(PROXIES))
+def test_proxy_refuses(scheme: str, answer: bytes) -> None:
+    def scenario(lib: Any) -> Any:
+        heads: list[bytes] = []
+
+        def script(sock: socket.socket) -> None:
+            heads.append(read_head(sock))
+            sock.sendall(answer)
+
+        with peer(script) as uri:
+            proxy = uri.replace("ws://", f"{scheme}://u:p@")
+            seen = outcome(connect, lib, "ws://target.test:81/", proxy=proxy)
+        return seen, heads
+
+    both(scenario)
+
+
+def test_http_proxy() -> None:
+    def scenario(lib: Any) -> Any:
+        heads: list[bytes] = []
+
+        def script(sock: socket.socket) -> None:
+            heads.append(read_head(sock))
+            sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            sends(frame(TEXT, b"through"), frame(CLOSE))(sock)
+
+        with peer(script) as uri, connect(lib, "ws://target.test:81/", proxy=uri.replace("ws", "http")) as connection:
+            return heads, connection.recv(), connection.request.headers["Host"]
+
+    both(scenario)
+
+
+def test_socks_proxy() -> None:
+    pytest.importorskip("python_socks", reason="python-socks is not installed")
+
+    def scenario(lib: Any) -> Any:
+        asked: list[bytes] = []
+
+        def script(sock: socket.socket) -> None:
+            assert sock.recv(3) == b"\5\1\0"
+            sock.sendall(b"\5\0")
+            asked.append(sock.recv(100))
+            sock.sendall(b"\5\0\0\1\0\0\0\0\0\0")
+            sends(frame(TEXT, b"through"), frame(CLOSE))(sock)
+
+        with (
+            peer(script) as uri,
+            connect(lib, "ws://target.test:81/", proxy=uri.replace("ws", "socks5h")) as connection,
+        ):
+            return asked, connection.recv()
+
+    both(scenario)
