@@ -57,7 +57,9 @@ def ask(port: int, *headers: bytes, first: bytes = b"GET / HTTP/1.1", raw: bytes
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
         sock.sendall(b"\r\n".join(lines) if raw is None else raw)
         answer = read_head(sock)
-        return stable(answer if answer.startswith(b"HTTP/1.1 101") else answer + read_to_end(sock))
+        if answer.startswith(b"HTTP/1.1 101"):
+            return stable(answer.partition(b"\r\n\r\n")[0])
+        return stable(answer + read_to_end(sock))
 
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)

@@ -8,15 +8,14 @@ import socket
 import ssl as ssl_module
 import time
 import traceback
-import urllib.parse
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from ..client import ClientProtocol, backoff, process_exception
-from ..datastructures import Headers, HeadersLike
-from ..exceptions import InvalidStatus, SecurityError
+from ..datastructures import HeadersLike
+from ..exceptions import SecurityError
 from ..extensions.base import ClientExtensionFactory
 from ..extensions.permessage_deflate import enable_client_permessage_deflate
 from ..headers import validate_subprotocols
@@ -26,14 +25,12 @@ from ..typing import LoggerLike, Origin, PathLike, Subprotocol
 from ..uri import parse_uri
 from .connection import Connection
 from .network import ProxyOptions, enable_tls, open_socket
+from .redirects import follow_redirect
 from .utils import Deadline
 
 __all__ = ["connect", "unix_connect", "reconnect", "unix_reconnect", "ClientConnection"]
 
 MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
-_REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
-#: Not sent to another origin.
-_CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 _USE_WITH = (
     "connect() must be used as a context manager: with connect(...) as websocket: ...; alternatively, "
     "use websocket = connect(..., legacy=True) to connect directly"
@@ -264,32 +261,7 @@ class reconnect:
         Returns:
             The new URI, or the exception to raise.
         """
-        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in _REDIRECTS:
-            return exc
-        location = exc.response.headers.get("Location")
-        if location is None:
-            return exc
-        old, uri = self.ws_uri, urllib.parse.urljoin(self.uri, location)
-        new = parse_uri(uri)
-        if old.secure and not new.secure:
-            return SecurityError(f"cannot follow redirect to non-secure URI {uri}")
-        if self.sock is not None:
-            return ValueError(f"cannot follow redirect to {uri} with a preexisting socket")
-        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
-            if self.open_socket_kwargs.get("unix"):
-                return ValueError(f"cannot follow cross-origin redirect to {uri} with a Unix socket")
-            if self.open_socket_kwargs.get("address") is not None:
-                return ValueError(f"cannot follow cross-origin redirect to {uri} with an explicit host and port")
-            self._drop_credentials()
-        return uri
-
-    def _drop_credentials(self) -> None:
-        if self.additional_headers is not None:
-            headers = Headers()
-            headers.update(self.additional_headers)
-            for name in _CREDENTIALS:
-                headers.pop(name, None)
-            self.additional_headers = headers
+        return follow_redirect(self, exc)
 
     def connect(self) -> ClientConnection:
         """Connect once, and follow redirects."""
@@ -318,8 +290,7 @@ class reconnect:
         exc_value: BaseException | None,
         exc_traceback: TracebackType | None,
     ) -> None:
-        connection = self.connection
-        del self.connection
+        connection = self.__dict__.pop("connection")
         connection.__exit__(exc_type, exc_value, exc_traceback)
 
     def __iter__(self) -> Iterator[ClientConnection]:
@@ -348,9 +319,7 @@ class reconnect:
         try:
             answer = self.process_exception(exc)
         except Exception as raised:
-            if raised is exc:
-                raise
-            raise raised from exc
+            answer = raised
         if answer is exc:
             raise exc
         if answer is not None:
