@@ -104,7 +104,6 @@ cdef class Receiver:
         self._opening = opening
         self._registry = registry
         self._pool = current_pool()
-        self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
 
     def __dealloc__(self):
         self._free_tail()
@@ -124,9 +123,10 @@ cdef class Receiver:
         try:
             self._transport = WSTransport(options.is_client_side, transport, options.logger, self._loop, options)
             _tune_socket(transport, self._transport._fd)
-            if type(transport).__module__.startswith("aiofastnet"):
+            if _is_aiofastnets(transport):
                 _adopt(self, transport)
             if options.logger.isEnabledFor(logging.INFO):
+                self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
                 self._transport._log(
                     logging.INFO,
                     "connected, local %s, peer %s, %s",
@@ -141,6 +141,10 @@ cdef class Receiver:
             if opening is not None:
                 opening.connection_lost(exc)
             transport.abort()
+
+    def is_buffered_protocol(self):
+        """aiofastnet asks for this first."""
+        return True
 
     def eof_received(self):
         """The peer has finished sending: the transport closes itself."""
@@ -610,10 +614,30 @@ def make_protocol(loop, options, opening, registry=None, is_plain=True):
         is_plain: True if the transport is the loop's own, without TLS. It makes no difference here.
     """
     protocol = WSProtocol(loop, options, opening, registry)
-    if "Proactor" in type(loop).__name__ or type(loop).__module__.startswith("winloop"):
-        # Completion-based loops keep the buffer while they wait for data.
+    if _keeps_buffers(loop):
         (<Receiver>protocol)._own_buffer = new_read_buffer(HEADROOM + options.read_buffer_init_size, HEADROOM)
     return protocol
+
+
+# What is known of the classes of loops and transports: every connection asks.
+cdef dict _loops = {}
+cdef dict _transports = {}
+
+
+cdef bint _keeps_buffers(loop) except -1:
+    """Completion-based loops keep the buffer while they wait for data."""
+    known = _loops.get(type(loop))
+    if known is None:
+        kind = type(loop)
+        known = _loops[kind] = "Proactor" in kind.__name__ or kind.__module__.startswith("winloop")
+    return known
+
+
+cdef bint _is_aiofastnets(transport) except -1:
+    known = _transports.get(type(transport))
+    if known is None:
+        known = _transports[type(transport)] = type(transport).__module__.startswith("aiofastnet")
+    return known
 
 
 cdef int _tune_socket(transport, int fd) except -1:
