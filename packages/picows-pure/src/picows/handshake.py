@@ -9,9 +9,6 @@ The server checks in two stages because the factory may answer plain HTTP reques
 proxy in front could understand differently (a body, two Hosts). Every refusal ends the connection: it says
 `Connection: close`, and whatever the peer sends after it is discarded.
 
-Engines can recognise an ordinary request at once (`Engine.scan_upgrade`). What is here is for all others, and knows
-what is wrong with them.
-
 No exception is stored with its traceback: that refers to the handshake, and the cycle would keep a dead connection in
 memory.
 """
@@ -200,7 +197,7 @@ class ServerHandshake:
     """The server's half.
 
     Args:
-        scan_upgrade: an engine's, for ordinary requests.
+        scan_upgrade: an engine's, which recognises ordinary requests. All others are looked at closely here.
 
     Attributes:
         request: the request, once receive_data returned True.
