@@ -13,6 +13,7 @@ cdef class WSMessageListener(WSListener):
         # Limits; None is none.
         object _max_size
         object _max_fragments
+        object _max_fragment_size
         object _codec
         # Watermarks of the queue, in frames.
         Py_ssize_t _high

@@ -18,6 +18,7 @@ class WSMessageListener(WSListener):
         *,
         max_message_size: int | None = ...,
         max_fragments: int | None = None,
+        max_fragment_size: int | None = None,
         max_queue: int | tuple[int, int] | None = 16,
         codec: DeflateCodec | None = None,
     ) -> None: ...

@@ -46,6 +46,8 @@ class WSMessageListener(WSListener):
         max_message_size: limit of a message in bytes, also after inflating; more is 1009. None is no limit.
         max_fragments: limit of the frames of one message, empty ones included; more is 1009. None is no limit:
             memory is bounded by what the fragments carry, however many they are.
+        max_fragment_size: limit of one frame's payload after inflating; more is 1009. None is no limit of its own. (On
+            the wire it is the connection's `max_frame_size`.)
         max_queue: frames that may wait to be received before reading pauses, or (high, low): reading goes on at low.
             None never pauses.
         codec: permessage-deflate as it was negotiated (see `picows.deflate`), or None.
@@ -58,6 +60,7 @@ class WSMessageListener(WSListener):
         *,
         max_message_size: Optional[int] = 10 * 1024 * 1024,
         max_fragments: Optional[int] = None,
+        max_fragment_size: Optional[int] = None,
         max_queue: Union[int, None, Tuple[int, int]] = 16,
         codec: Optional[DeflateCodec] = None,
     ) -> None:
@@ -66,6 +69,9 @@ class WSMessageListener(WSListener):
             check_size("max_message_size", max_message_size)
         if max_fragments is not None:
             check_size("max_fragments", max_fragments)
+        if max_fragment_size is not None:
+            check_size("max_fragment_size", max_fragment_size)
+        self._max_fragment_size = max_fragment_size
         self._max_size = max_message_size
         self._max_fragments = max_fragments
         self._codec = codec
@@ -352,10 +358,13 @@ class WSMessageListener(WSListener):
         """One frame of a compressed message, inflated and, if it is text, checked; the text too if it is all of it."""
         codec = cast(DeflateCodec, self._codec)  # without one the parser refuses RSV1
         budget = None if self._max_size is None else self._max_size - self._size
+        fragment = self._max_fragment_size
+        if fragment is not None and (budget is None or fragment < budget):
+            budget = fragment
         try:
             data = codec.decompress(frame._payload, is_last, budget)
         except WSMessageTooBigError as exc:
-            limit = self._max_size or 0
+            limit = self._size + (budget or 0)
             raise WSMessageTooBigError(
                 f"message inflates to more than {limit} bytes", self._size + exc.size, limit
             ) from None

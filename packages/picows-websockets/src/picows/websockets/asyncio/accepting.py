@@ -52,7 +52,7 @@ class ServerOpening(Opening):
         loop: the loop of the connection.
     """
 
-    __slots__ = ("_server", "_hooks", "_loop", "_timer", "_task", "_response", "_has_request")
+    __slots__ = ("_server", "_hooks", "_loop", "_timer", "_task", "_response", "_has_request", "_lost")
 
     def __init__(
         self, connection: ServerConnection, server: Server, hooks: Hooks, loop: asyncio.AbstractEventLoop
@@ -65,6 +65,7 @@ class ServerOpening(Opening):
         self._task: asyncio.Task[None] | None = None
         self._response: Response | None = None
         self._has_request = False
+        self._lost: asyncio.Future[None] | None = None
 
     @property
     def _protocol(self) -> ServerProtocol:
@@ -89,7 +90,16 @@ class ServerOpening(Opening):
         """The client hung up during the handshake, or after it was refused."""
         self._is_over = True
         self._end()
+        self._server._openings.discard(self)
         self._protocol.receive_eof()  # whose last words are for the log
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
+
+    async def wait_lost(self) -> None:
+        """Wait until a client that was refused has gone."""
+        if self._lost is None:
+            self._lost = self._loop.create_future()
+        await self._lost
 
     # The steps
 
@@ -190,6 +200,7 @@ class ServerOpening(Opening):
         self.flush()
         if protocol.state is OPEN:
             self._end()
+            self._server._openings.discard(self)
             self.open()
             self._server._start_handler(connection)
         else:
@@ -209,7 +220,6 @@ class ServerOpening(Opening):
         self.transport.abort()
 
     def _end(self) -> None:
-        self._server._openings.discard(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -74,7 +74,10 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         write_limit: int | tuple[int, int | None] = 2**15,
     ) -> None:
         super().__init__(
-            max_message_size=protocol.max_message_size, max_fragments=MAX_FRAGMENTS, max_queue=queue_limits(max_queue)
+            max_message_size=protocol.max_message_size,
+            max_fragments=MAX_FRAGMENTS,
+            max_fragment_size=protocol.max_fragment_size,
+            max_queue=queue_limits(max_queue),
         )
         self.protocol = protocol
         self.ping_interval = ping_interval

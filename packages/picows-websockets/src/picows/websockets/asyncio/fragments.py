@@ -48,26 +48,27 @@ class FragmentedMessage:
             try:
                 if isinstance(fragments, AsyncIterable):
                     async for fragment in fragments:
-                        await self._add(fragment, "async iterable must contain bytes or str")
+                        await self._add(fragment, "async iterable")
                 else:
                     for fragment in fragments:
-                        await self._add(fragment, "iterable must contain bytes or str")
+                        await self._add(fragment, "iterable")
                 if self._kind is not None:
                     await self._send(b"", True)
             except BaseException as exc:
                 await self._give_up(exc)
                 raise
 
-    async def _add(self, fragment: Any, complaint: str) -> None:
+    async def _add(self, fragment: Any, source: str) -> None:
         self._is_begun = True
+        kind: type | None = None
         if isinstance(fragment, str):
-            kind: type = str
+            kind = str
         elif isinstance(fragment, (bytes, bytearray, memoryview)):
             kind = bytes
-        else:
-            raise TypeError(complaint)
         if self._kind is not None and kind is not self._kind:
-            raise TypeError("all fragments must be of the same type")
+            raise TypeError(f"{source} must contain uniform types")
+        if kind is None:
+            raise TypeError(f"{source} must contain bytes or str")
         await self._send(fragment, False)
 
     async def _send(self, fragment: Any, is_last: bool) -> None:

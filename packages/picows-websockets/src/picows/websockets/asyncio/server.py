@@ -167,6 +167,8 @@ class Server:
                 await asyncio.wait(closing)
         if self._handlers:
             await asyncio.wait(self._handlers)
+        for opening in list(self._openings):
+            await opening.wait_lost()
         for connection in list(self._connections):
             await connection.wait_closed()
         if self._closed is not None and not self._closed.done():
@@ -193,8 +195,8 @@ class Server:
 
     async def serve_forever(self) -> None:
         """Accept connections until the server is closed or this is cancelled, which closes it."""
-        await self.start_serving()
         try:
+            await self.start_serving()
             await self.wait_closed()
         except asyncio.CancelledError:
             self.close()
