@@ -291,6 +291,7 @@ def test_what_is_tried_again(status: int) -> None:
                 async for connection in library.connect(server, reconnect_delays=lambda: iter([0.0] * 9)):
                     await connection.close()
                     return len(requests)
+                return None
 
             return await attempt(iterate())
 

@@ -230,6 +230,7 @@ def test_a_subclass_that_overrides_recv_is_iterated_through_it() -> None:
             await connection.send("a")
             async for message in connection:
                 return message, type(connection).__name__
+        return None
 
     assert assert_same(scenario) == ("A", "Loud")
 

@@ -21,7 +21,10 @@ from fixtures.compat import (
 skip_unless_comparable()
 
 
-@pytest.mark.parametrize("data", [None, "é", b"x", bytearray(b"y"), memoryview(b"z"), b"", b"x" * 125], ids=repr)
+PAYLOADS = [None, "é", b"x", bytearray(b"y"), memoryview(b"z"), b"", b"x" * 125]
+
+
+@pytest.mark.parametrize("data", PAYLOADS, ids=lambda data: f"{type(data).__name__} {len(data or b'')}")
 def test_ping(data: Any) -> None:
     async def scenario(library: Library) -> Any:
         async with library.serve() as server, library.connect(server) as connection:

@@ -1,4 +1,4 @@
-"""Servers: what they answer, whom they refuse, what their hooks may do, and how they close, on websockets and on ours."""
+"""Servers: what they answer, whom they refuse, what their hooks may do, and how they close; theirs and ours."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def test_process_request(hook: Any, is_async: bool, request_: bytes) -> None:
 @pytest.mark.parametrize("what", ["none", "changes", "replaces"])
 def test_process_response(what: str, is_async: bool) -> None:
     def hook(connection: Any, request: Any, response: Any) -> Any:
-        assert connection.request is request and connection.response is response
+        assert connection.request is request
+        assert connection.response is response
         assert connection.remote_address[0] == "127.0.0.1"
         if what == "changes":
             response.headers["X-Changed"] = str(response.status_code)

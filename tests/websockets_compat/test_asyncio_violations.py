@@ -105,7 +105,8 @@ def test_a_message_that_grows_too_large() -> None:
     """The same code. The reason names the size of the message, not that of its last frame."""
     outcome, end, sent = run(observe(OURS, b"\x02\x03hel\x80\x02lo", max_size=4))
     assert sent == [(0x88, b"\x03\xf1frame with 5 bytes exceeds limit of 4 bytes")]
-    assert outcome[0][0] == "ConnectionClosedError" and outcome[0][2] == "PayloadTooBig"
+    assert outcome[0][0] == "ConnectionClosedError"
+    assert outcome[0][2] == "PayloadTooBig"
 
 
 @pytest.mark.parametrize("max_size", [99, 100, (None, 99), None])
