@@ -237,6 +237,8 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
             self.protocol.parser_exc = ProtocolError("incomplete fragmented message")
             self._transport._farewell(CloseCode.PROTOCOL_ERROR, b"incomplete fragmented message")
         else:
+            if not self._transport.is_close_frame_sent:
+                self._log_sent(CLOSE, frame.get_payload_as_bytes())
             _Listener._on_close(self, frame)
         self._note_closing()
 
