@@ -11,6 +11,17 @@ import pytest
 from picows.deadlines import Deadlines, SharedDeadlines
 
 
+class Handle:
+    """What `call_at` returns."""
+
+    def __init__(self, timers: List[tuple[float, Callable[[], None]]], timer: tuple[float, Callable[[], None]]) -> None:
+        self.timers = timers
+        self.timer = timer
+
+    def cancel(self) -> None:
+        self.timers.remove(self.timer)
+
+
 class Loop:
     """A clock of the test's own, and the timers that were set."""
 
@@ -23,7 +34,7 @@ class Loop:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> object:
         self.timers.append((when, callback))
-        return object()
+        return Handle(self.timers, self.timers[-1])
 
     def run_until(self, when: float) -> None:
         """Run what is due until then."""
@@ -74,12 +85,14 @@ def test_nothing_happens_to_those_that_were_removed(loop: Loop, expired: List[st
 
 
 def test_thousands_that_come_and_go_share_one_timer(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
-    for number in range(5000):
-        deadlines.add(str(number))
-        assert len(loop.timers) == 1
+    deadlines.add("0")
+    timers = list(loop.timers)
+    for number in range(1000):
+        deadlines.add(str(number + 1))
         loop.run_until(loop.now + 0.001)
         deadlines.discard(str(number))
-    loop.run_until(loop.now + 10)
+        assert loop.timers == timers
+    deadlines.discard("1000")
     assert (loop.timers, expired) == ([], [])
     deadlines.add("again")
     loop.run_until(loop.now + 10)
@@ -95,6 +108,19 @@ def test_a_timer_that_fires_early_is_set_again(loop: Loop, expired: List[str], d
     assert expired == []
     loop.run_until(when)
     assert expired == ["a"]
+
+
+def test_no_timer_is_left_when_nobody_is(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    for name in "ab":
+        deadlines.add(name)
+    deadlines.discard("b")
+    assert len(loop.timers) == 1
+    deadlines.discard("a")
+    assert loop.timers == []
+    deadlines.discard("a")
+    deadlines.add("c")
+    loop.run_until(loop.now + 10)
+    assert (loop.timers, expired) == ([], ["c"])
 
 
 @pytest.mark.parametrize("timeout_s", [None, float("inf")])
