@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 import pytest
-from fixtures.places import place, secure_place
+from fixtures.places import LISTENER_ARGUMENTS, place, secure_place
 from fixtures.sockets import cheap_collections, local, net, run_async_test, tcp
 from fixtures.tunnels import certificates, run
 from fixtures.twins import twins
 
 __all__ = ["certificates", "cheap_collections", "local", "net", "place", "run", "secure_place", "tcp", "twins"]
-
-#: Arguments of WSMessageListener; all others are for the connection.
-LISTENER_ARGUMENTS = {"max_message_size", "max_fragments", "max_fragment_size", "max_queue", "codec"}
 
 
 @pytest.fixture
