@@ -251,3 +251,28 @@ def test_reading_pauses_while_nobody_receives() -> None:
             return len(received), is_reading
 
     assert_same(scenario)
+
+
+LIMITS: list[dict[str, int]] = [
+    {},
+    {"low": 5},
+    {"high": 5},
+    {"high": 0},
+    {"high": 5, "low": 5},
+    {"high": 1, "low": 2},
+    {"high": 4, "low": -1},
+    {"low": -1},
+    {"high": -1},
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=str)
+def test_limits_of_a_queue_of_frames(limits: dict[str, int]) -> None:
+    async def scenario(library: Library) -> Any:
+        try:
+            queue = library.module("asyncio.messages").Assembler(**limits)
+        except ValueError as exc:
+            return str(exc)
+        return queue.high, queue.low
+
+    assert_same(scenario)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from picows._engine import engine
 from picows.enums import WSMsgType
 
+from .._broadcast import encode_message
 from ..exceptions import ConcurrencyError
 from ..protocol import OPEN
 from ..typing import DataLike
@@ -37,13 +38,7 @@ def broadcast(
     Raises:
         TypeError: the message is neither str nor bytes-like.
     """
-    if isinstance(message, str):
-        is_text = text is None or text
-        message = message.encode()
-    elif isinstance(message, (bytes, bytearray, memoryview)):
-        is_text = bool(text)
-    else:
-        raise TypeError("data must be str or bytes")
+    data, is_text = encode_message(message, text)
     opcode = WSMsgType.TEXT if is_text else WSMsgType.BINARY
     skipped: list[Exception] = []
     plain: list[Any] = []
@@ -57,11 +52,11 @@ def broadcast(
             if connection._is_plain():
                 plain.append(connection._transport)
             else:
-                connection._send_broadcast(opcode, message, compressed)
+                connection._send_broadcast(opcode, data, compressed)
         except Exception as exc:
             _skip(connection, exc, skipped if raise_exceptions else None)
     if plain:
-        engine.ws_broadcast(plain, opcode, message)
+        engine.ws_broadcast(plain, opcode, data)
     if skipped:
         raise ExceptionGroup("skipped broadcast", skipped)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import traceback
-import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Literal
@@ -14,9 +12,10 @@ from typing import Any, Literal
 from picows._engine import engine
 from picows.transports import resolve_aiofastnet
 
+from .._redirects import MAX_REDIRECTS, follow_redirect
 from ..client import ClientProtocol, backoff, process_exception
-from ..datastructures import Headers, HeadersLike
-from ..exceptions import InvalidStatus, SecurityError
+from ..datastructures import HeadersLike
+from ..exceptions import SecurityError
 from ..extensions.base import ClientExtensionFactory
 from ..extensions.permessage_deflate import enable_client_permessage_deflate
 from ..headers import validate_subprotocols
@@ -29,11 +28,6 @@ from .network import Route, open_connection
 from .opening import ClientOpening, engine_options
 
 __all__ = ["connect", "unix_connect", "ClientConnection"]
-
-MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
-_REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
-#: Not sent to another origin.
-_CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 
 
 class ClientConnection(Connection):
@@ -228,33 +222,13 @@ class connect:
         Returns:
             The new URI, or the exception to raise.
         """
-        if not isinstance(exc, InvalidStatus) or exc.response.status_code not in _REDIRECTS:
-            return exc
-        location = exc.response.headers.get("Location")
-        if location is None:
-            return exc
-        old, uri = self.ws_uri, urllib.parse.urljoin(self.uri, location)
-        new = parse_uri(uri)
-        if old.secure and not new.secure:
-            return SecurityError(f"cannot follow redirect to non-secure URI {uri}")
         kwargs = self.create_connection_kwargs
-        if kwargs.get("sock") is not None:
-            return ValueError(f"cannot follow redirect to {uri} with a preexisting socket")
-        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
-            if kwargs.get("unix"):
-                return ValueError(f"cannot follow cross-origin redirect to {uri} with a Unix socket")
-            if kwargs.get("host") is not None or kwargs.get("port") is not None:
-                return ValueError(f"cannot follow cross-origin redirect to {uri} with an explicit host or port")
-            self._drop_credentials()
-        return uri
-
-    def _drop_credentials(self) -> None:
-        if self.additional_headers is not None:
-            headers = Headers()
-            headers.update(self.additional_headers)
-            for name in _CREDENTIALS:
-                headers.pop(name, None)
-            self.additional_headers = headers
+        fixed = None
+        if kwargs.get("unix"):
+            fixed = "a Unix socket"
+        elif kwargs.get("host") is not None or kwargs.get("port") is not None:
+            fixed = "an explicit host or port"
+        return follow_redirect(self, exc, kwargs.get("sock") is not None, fixed)
 
     async def connect(self) -> ClientConnection:
         """What awaiting does."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from types import TracebackType
@@ -23,16 +22,18 @@ from picows.deflate import DeflateCodec
 from picows.enums import WSMsgType
 from picows.errors import WSProtocolError
 
+from .._facts import Facts
+from .._limits import MAX_FRAGMENTS
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, ProtocolError
 from ..frames import CLOSE, PING, PONG, Close, CloseCode, Frame, Opcode
 from ..http11 import Request, Response
-from ..protocol import CLOSED, CLOSING, OPEN, Protocol, State
-from ..typing import BytesLike, DataLike, LoggerLike, Subprotocol
+from ..protocol import CLOSED, CLOSING, OPEN, Protocol
+from ..typing import BytesLike, DataLike, LoggerLike
 from .broadcast import broadcast as broadcast
 from .compression import new_codec, sharing_key
 from .fragments import FragmentedMessage
 from .keepalive import Keepalive, Pings
-from .limits import MAX_FRAGMENTS, queue_limits, write_limits
+from .limits import queue_limits, write_limits
 from .tap import Tap
 from .violations import explain
 
@@ -41,7 +42,7 @@ __all__ = ["Connection"]
 _Listener: Any = engine.WSMessageListener
 
 
-class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at run time
+class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chosen at run time
     """A WebSocket connection.
 
     Args:
@@ -106,11 +107,6 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         return self._asyncio_transport  # type: ignore[no-any-return]
 
     @property
-    def id(self) -> uuid.UUID:
-        """A UUID, for logs."""
-        return self.protocol.id
-
-    @property
     def local_address(self) -> Any:
         """What `getsockname` says: (host, port) for TCP over IPv4."""
         return self._asyncio_transport.get_extra_info("sockname")
@@ -119,26 +115,6 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
     def remote_address(self) -> Any:
         """What `getpeername` says: (host, port) for TCP over IPv4."""
         return self._asyncio_transport.get_extra_info("peername")
-
-    @property
-    def state(self) -> State:
-        """How far the connection is. To know whether a message arrives, send it and look for ConnectionClosed."""
-        return self.protocol.state
-
-    @property
-    def subprotocol(self) -> Subprotocol | None:
-        """What the opening handshake agreed on."""
-        return self.protocol.subprotocol
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of the peer's CLOSE frame, 1005 if it had none, 1006 without such a frame; None while open."""
-        return self.protocol.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason in the peer's CLOSE frame, or ""; None while the connection is open."""
-        return self.protocol.close_reason
 
     @property
     def close_exc(self) -> ConnectionClosed:

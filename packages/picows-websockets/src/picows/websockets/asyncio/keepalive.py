@@ -6,10 +6,10 @@ Keepalive is a timer, not a task: an idle connection has no coroutine for it.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING
 
-from ..exceptions import ConcurrencyError, ConnectionClosed
+from .._pings import choose_payload, take_acknowledged
+from ..exceptions import ConnectionClosed
 from ..frames import CloseCode
 from ..protocol import OPEN
 
@@ -35,12 +35,7 @@ class Pings:
         Raises:
             ConcurrencyError: this payload is in use.
         """
-        if payload is None:
-            payload = random.randbytes(4)
-            while payload in self._waiting:
-                payload = random.randbytes(4)
-        elif payload in self._waiting:
-            raise ConcurrencyError("already waiting for a pong with the same data")
+        payload = choose_payload(payload, self._waiting)
         waiter: asyncio.Future[float] = self._loop.create_future()
         self._waiting[payload] = waiter, self._loop.time()
         return payload, waiter
@@ -51,16 +46,13 @@ class Pings:
         Returns:
             The latency, or None if nobody sent such a ping.
         """
-        if payload not in self._waiting:
-            return None
+        latency = None
         now = self._loop.time()
-        while True:
-            acknowledged = next(iter(self._waiting))
-            waiter, sent_at = self._waiting.pop(acknowledged)
+        for waiter, sent_at in take_acknowledged(payload, self._waiting):
+            latency = now - sent_at
             if not waiter.done():
-                waiter.set_result(now - sent_at)
-            if acknowledged == payload:
-                return now - sent_at
+                waiter.set_result(latency)
+        return latency
 
     def give_up(self, exc: ConnectionClosed) -> None:
         """No pong will come any more."""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-#: Fragments of one message.
-MAX_FRAGMENTS = int(os.environ.get("WEBSOCKETS_MAX_FRAGMENTS", "4096"))
-
 
 def queue_limits(max_queue: int | None | tuple[int | None, int | None]) -> int | None | tuple[int, int]:
     """`max_queue` for the engine."""

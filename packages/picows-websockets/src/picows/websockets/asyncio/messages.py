@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from .._limits import MAX_FRAGMENTS, check_limits
 from ..exceptions import ConcurrencyError, TooManyFragments
 from ..frames import DATA_OPCODES, TEXT, Frame
 from ..typing import Data
-from .limits import MAX_FRAGMENTS
 
 __all__ = ["Assembler"]
 
@@ -29,6 +29,9 @@ class Assembler:
         low: `resume` is called when there are so few again; a quarter of `high` by default.
         pause: stops who puts frames.
         resume: lets them go on.
+
+    Raises:
+        ValueError: the limits are negative, or in the wrong order.
     """
 
     def __init__(
@@ -38,12 +41,7 @@ class Assembler:
         pause: Callable[[], Any] = lambda: None,
         resume: Callable[[], Any] = lambda: None,
     ) -> None:
-        if high is not None and low is None:
-            low = high // 4
-        if low is not None and (low < 0 or high is None or high < low):
-            raise ValueError(f"high must be at least low, and low at least 0, got high={high}, low={low}")
-        self.high = high
-        self.low = low
+        self.high, self.low = check_limits(high, low)
         self.pause = pause
         self.resume = resume
         self.paused = False

@@ -11,10 +11,10 @@ import codecs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._limits import MAX_FRAGMENTS
 from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
 from ..extensions.base import Extension
 from ..frames import BINARY, CLOSE, CONT, DATA_OPCODES, PING, PONG, TEXT, CloseCode, Frame, Opcode
-from .limits import MAX_FRAGMENTS
 
 if TYPE_CHECKING:
     from ..typing import DataLike

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from picows.enums import WSCloseCode
 from picows.errors import WSMessageTooBigError, WSProtocolError
 
+from .._limits import MAX_FRAGMENTS
 from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
-from .limits import MAX_FRAGMENTS
 
 #: How the engine's text begins, and what is said instead.
 _WORDS = (

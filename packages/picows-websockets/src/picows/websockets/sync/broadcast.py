@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from .._broadcast import encode_message
 from ..typing import DataLike
 
 if TYPE_CHECKING:
@@ -35,20 +36,14 @@ def broadcast(
     Raises:
         TypeError: the message is neither str nor bytes-like.
     """
-    if isinstance(message, str):
-        is_text = text is None or text
-        message = message.encode()
-    elif isinstance(message, (bytes, bytearray, memoryview)):
-        is_text = bool(text)
-    else:
-        raise TypeError("data must be str or bytes")
+    data, is_text = encode_message(message, text)
     executor = ThreadPoolExecutor(**kwargs)  # which starts no thread before there is something to do
     skipped: list[Exception] = []
     with executor:
         slow: list[Connection] = []
         for connection in connections:
             try:
-                if not connection._begin_broadcast(message, is_text):
+                if not connection._begin_broadcast(data, is_text):
                     slow.append(connection)
             except Exception as exc:
                 _skip(connection, exc, skipped if raise_exceptions else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import ssl as ssl_module
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from .._redirects import MAX_REDIRECTS, follow_redirect
 from ..client import ClientProtocol, backoff, process_exception
 from ..datastructures import HeadersLike
 from ..exceptions import SecurityError
@@ -25,12 +25,10 @@ from ..typing import LoggerLike, Origin, PathLike, Subprotocol
 from ..uri import parse_uri
 from .connection import Connection
 from .network import ProxyOptions, enable_tls, open_socket
-from .redirects import follow_redirect
 from .utils import Deadline
 
 __all__ = ["connect", "unix_connect", "reconnect", "unix_reconnect", "ClientConnection"]
 
-MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
 _USE_WITH = (
     "connect() must be used as a context manager: with connect(...) as websocket: ...; alternatively, "
     "use websocket = connect(..., legacy=True) to connect directly"
@@ -261,7 +259,12 @@ class reconnect:
         Returns:
             The new URI, or the exception to raise.
         """
-        return follow_redirect(self, exc)
+        fixed = None
+        if self.open_socket_kwargs.get("unix"):
+            fixed = "a Unix socket"
+        elif self.open_socket_kwargs.get("address") is not None:
+            fixed = "an explicit host and port"
+        return follow_redirect(self, exc, self.sock is not None, fixed)
 
     def connect(self) -> ClientConnection:
         """Connect once, and follow redirects."""

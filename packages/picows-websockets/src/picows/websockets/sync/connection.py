@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
+from .._facts import Facts
 from ..exceptions import (
     ConcurrencyError,
     ConnectionClosed,
@@ -17,8 +17,8 @@ from ..exceptions import (
 )
 from ..frames import CloseCode
 from ..http11 import Request, Response
-from ..protocol import OPEN, Protocol, State
-from ..typing import BytesLike, Data, DataLike, Subprotocol
+from ..protocol import OPEN, Protocol
+from ..typing import BytesLike, Data, DataLike
 from .broadcast import broadcast as broadcast
 from .link import Link
 from .utils import Deadline
@@ -28,7 +28,7 @@ __all__ = ["Connection"]
 _BUSY = "cannot call {} while another thread is already running recv or recv_streaming"
 
 
-class Connection(Link):
+class Connection(Link, Facts):
     """A WebSocket connection.
 
     Args:
@@ -74,11 +74,6 @@ class Connection(Link):
     # What it is
 
     @property
-    def id(self) -> uuid.UUID:
-        """A UUID, for logs."""
-        return self.protocol.id
-
-    @property
     def local_address(self) -> Any:
         """What `getsockname` says: (host, port) for TCP over IPv4."""
         return self.socket.getsockname()
@@ -87,26 +82,6 @@ class Connection(Link):
     def remote_address(self) -> Any:
         """What `getpeername` says: (host, port) for TCP over IPv4."""
         return self.socket.getpeername()
-
-    @property
-    def state(self) -> State:
-        """How far the connection is. To know whether a message arrives, send it and look for ConnectionClosed."""
-        return self.protocol.state
-
-    @property
-    def subprotocol(self) -> Subprotocol | None:
-        """What the opening handshake agreed on."""
-        return self.protocol.subprotocol
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of the peer's CLOSE frame, 1005 if it had none, 1006 without such a frame; None while open."""
-        return self.protocol.close_code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason in the peer's CLOSE frame, or ""; None while the connection is open."""
-        return self.protocol.close_reason
 
     # Context manager and iteration
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 
-from ..exceptions import ConcurrencyError
+from .._pings import choose_payload, take_acknowledged
 
 
 class Pings:
@@ -28,12 +27,7 @@ class Pings:
         Raises:
             ConcurrencyError: a ping with the same payload waits already.
         """
-        if payload is None:
-            payload = secrets.token_bytes(4)
-            while payload in self._waiting:
-                payload = secrets.token_bytes(4)
-        elif payload in self._waiting:
-            raise ConcurrencyError("already waiting for a pong with the same data")
+        payload = choose_payload(payload, self._waiting)
         event = threading.Event()
         self._waiting[payload] = event, time.monotonic(), ack_on_close
         return payload, event
@@ -44,14 +38,10 @@ class Pings:
         Returns:
             The latency in seconds; None if there is no such ping.
         """
-        if payload not in self._waiting:
-            return None
-        sent_at = self._waiting[payload][1]
-        for earlier in list(self._waiting):
-            self._waiting.pop(earlier)[0].set()
-            if earlier == payload:
-                break
-        return time.monotonic() - sent_at
+        taken = take_acknowledged(payload, self._waiting)
+        for event, _, _ in taken:
+            event.set()
+        return time.monotonic() - taken[-1][1] if taken else None
 
     def end(self) -> None:
         """No pong will come any more."""

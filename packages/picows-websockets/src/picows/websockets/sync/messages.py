@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..asyncio.limits import MAX_FRAGMENTS
+from .._limits import MAX_FRAGMENTS, check_limits
 from ..exceptions import ConcurrencyError, TooManyFragments
 from ..frames import TEXT, Frame
 from ..typing import Data
@@ -46,16 +46,7 @@ class Assembler:
         pause: Callable[[], Any] = _nothing,
         resume: Callable[[], Any] = _nothing,
     ) -> None:
-        if high is None and low is not None:
-            high = low * 4
-        if high is not None and low is None:
-            low = high // 4
-        if low is not None and low < 0:
-            raise ValueError("low must be positive or equal to zero")
-        if high is not None and low is not None and high < low:
-            raise ValueError("high must be greater than or equal to low")
-        self.high = high
-        self.low = low
+        self.high, self.low = check_limits(high, low)
         self.pause = pause
         self.resume = resume
         self.paused = False

@@ -52,10 +52,14 @@ class ServerConnection(Connection):
 
     Attributes:
         username: who `basic_auth` let in.
+        handler: what `route` has found for the URL.
+        handler_kwargs: with the parameters in the URL.
     """
 
     protocol: ServerProtocol
     username: str
+    handler: Callable[..., Any]
+    handler_kwargs: Any
 
     def __init__(
         self,

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import urllib.parse
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from ..datastructures import Headers
-from ..exceptions import InvalidStatus, SecurityError
-from ..uri import parse_uri
+from .datastructures import Headers, HeadersLike
+from .exceptions import InvalidStatus, SecurityError
+from .uri import WebSocketURI, parse_uri
 
-if TYPE_CHECKING:
-    from .client import reconnect
-
+MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
 _REDIRECTS = frozenset((300, 301, 302, 303, 307, 308))
 #: Not sent to another origin.
 _CREDENTIALS = ("Authorization", "Cookie", "Proxy-Authorization")
 
 
-def follow_redirect(connector: reconnect, exc: Exception) -> Exception | str:
+class Connector(Protocol):
+    """What wants to connect."""
+
+    uri: str
+    ws_uri: WebSocketURI
+    additional_headers: HeadersLike | None
+
+
+def follow_redirect(connector: Connector, exc: Exception, has_socket: bool, fixed: str | None) -> Exception | str:
     """Decide whether a failed handshake is a redirect to follow.
 
     Args:
         connector: what wants to connect; it forgets its credentials if another origin is next.
         exc: why the handshake failed.
+        has_socket: whether the user has given a connected socket.
+        fixed: what the user has given instead of the address in the URI, in words; None for nothing.
 
     Returns:
         The new URI, or the exception to raise.
@@ -36,18 +45,16 @@ def follow_redirect(connector: reconnect, exc: Exception) -> Exception | str:
     new = parse_uri(uri)
     if old.secure and not new.secure:
         return SecurityError(f"cannot follow redirect to non-secure URI {uri}")
-    if connector.sock is not None:
+    if has_socket:
         return ValueError(f"cannot follow redirect to {uri} with a preexisting socket")
     if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
-        if connector.open_socket_kwargs.get("unix"):
-            return ValueError(f"cannot follow cross-origin redirect to {uri} with a Unix socket")
-        if connector.open_socket_kwargs.get("address") is not None:
-            return ValueError(f"cannot follow cross-origin redirect to {uri} with an explicit host and port")
+        if fixed is not None:
+            return ValueError(f"cannot follow cross-origin redirect to {uri} with {fixed}")
         _drop_credentials(connector)
     return uri
 
 
-def _drop_credentials(connector: reconnect) -> None:
+def _drop_credentials(connector: Connector) -> None:
     if connector.additional_headers is not None:
         headers = Headers()
         headers.update(connector.additional_headers)
