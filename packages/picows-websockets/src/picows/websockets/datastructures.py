@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
-from .exceptions import InvalidHeaderValue
+from .exceptions import InvalidHeader, InvalidHeaderValue
 
 __all__ = ["Headers", "HeadersLike", "MultipleValuesError"]
 
 # RFC 9110 5.5: no control characters but tab; bytes above 127 are ISO-8859-1.
 _VALUE = re.compile("[\t -~\x80-\xff]*")
+# websockets takes any name: a line break within one would begin a header of its own.
+_NOT_IN_NAME = re.compile("[\x00-\x1f\x7f]")
 
 
 class MultipleValuesError(LookupError):
@@ -36,6 +38,7 @@ class Headers(MutableMapping[str, str]):
 
     Raises:
         InvalidHeaderValue: a value has characters that RFC 9110 5.5 does not allow.
+        InvalidHeader: a name has control characters.
     """
 
     __slots__ = ("_fields", "_values")
@@ -84,6 +87,8 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, key: str, value: str) -> None:
+        if isinstance(key, str) and _NOT_IN_NAME.search(key):
+            raise InvalidHeader(ascii(key), value)
         # Values of other types are what f-strings make of them; many callers pass numbers.
         if _VALUE.fullmatch(value if isinstance(value, str) else str(value)) is None:
             raise InvalidHeaderValue(key, value)

@@ -79,17 +79,18 @@ class ClientConnection(Connection):
         opening = self._opening
         if opening is None or self.request is not None:
             raise RuntimeError("handshake() is called by connect(), once")
-        request = self.protocol.connect()
-        if additional_headers is not None:
-            request.headers.update(additional_headers)
-        if user_agent_header is not None:
-            request.headers.setdefault("User-Agent", user_agent_header)
-        self.request = request
-        opening.send_request(request)
         try:
+            request = self.protocol.connect()
+            if additional_headers is not None:
+                request.headers.update(additional_headers)
+            if user_agent_header is not None:
+                request.headers.setdefault("User-Agent", user_agent_header)
+            self.request = request
+            opening.send_request(request)
             await opening.done
         finally:
             self._opening = None
+            opening.abandon()
 
 
 class connect:

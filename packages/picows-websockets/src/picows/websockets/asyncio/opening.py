@@ -142,6 +142,11 @@ class ClientOpening(Opening):
         self._sans_io.send_request(request)  # type: ignore[attr-defined]
         self.flush()
 
+    def abandon(self) -> None:
+        """Nobody waits for `done` any more: it shall not complain that nobody has looked at its exception."""
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()
+
     def advance(self) -> None:
         """Open the connection, or say why not."""
         protocol = self._sans_io
