@@ -48,7 +48,9 @@ def test_h12_no_injection_into_the_drop_in(bad: str) -> None:
 
         async with compat.raw_server(keep, opens=False) as port:
             for option in options:
-                with pytest.raises((ValueError, compat.OURS.exceptions.InvalidHeader, compat.OURS.exceptions.InvalidURI)):
+                with pytest.raises(
+                    (ValueError, compat.OURS.exceptions.InvalidHeader, compat.OURS.exceptions.InvalidURI)
+                ):
                     await compat.OURS.connect(port, **option)
             with pytest.raises((ValueError, compat.OURS.exceptions.InvalidHeader, compat.OURS.exceptions.InvalidURI)):
                 await compat.OURS.connect(port, path=f"/{text}")
