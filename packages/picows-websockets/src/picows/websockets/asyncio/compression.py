@@ -7,7 +7,7 @@ from typing import Any
 
 from picows.deflate import DeflateCodec, DeflateOptions, DeflateParameters
 
-from ..extensions import permessage_deflate
+from .. import fast_zlib
 from ..extensions.base import Extension
 from ..extensions.permessage_deflate import PerMessageDeflate
 
@@ -30,7 +30,7 @@ def new_codec(extensions: Sequence[Extension]) -> DeflateCodec | None:
         client_max_window_bits=extension.local_max_window_bits,
     )
     options = _options(settings.get("level", -1), settings.get("memLevel", 8))
-    return DeflateCodec(parameters, True, options, permessage_deflate._zlib)
+    return DeflateCodec(parameters, True, options, fast_zlib.library)
 
 
 _OPTIONS: dict[tuple[int, int], DeflateOptions] = {}

@@ -9,15 +9,14 @@ keeps only 256 bytes could not follow. The peer's window may have 8.
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, Literal
 
 from picows.deflate import DeflateCodec, DeflateParameters
 from picows.errors import WSMessageTooBigError, WSProtocolError
 
+from .. import fast_zlib
 from ..exceptions import (
     DuplicateParameter,
     InvalidParameterName,
@@ -43,17 +42,6 @@ _FLAGS = "server_no_context_takeover", "client_no_context_takeover"
 _BITS = "server_max_window_bits", "client_max_window_bits"
 _BITS_VALUES: dict[str | None, int] = {str(bits): bits for bits in range(8, 16)}
 _TAIL = b"\x00\x00\xff\xff"  # the end of a sync flush, not transmitted (RFC 7692 7.2.1)
-
-
-def _load_zlib() -> ModuleType:
-    """zlib-ng where the extra `fast-zlib` installed it: the same interface and more speed."""
-    try:
-        return importlib.import_module("zlib_ng.zlib_ng")
-    except ImportError:
-        return zlib
-
-
-_zlib: Any = _load_zlib()
 
 
 class PerMessageDeflate(Extension):
@@ -154,7 +142,7 @@ class PerMessageDeflate(Extension):
         return Frame(frame.opcode, data, frame.fin, frame.opcode != CONT, frame.rsv2, frame.rsv3)
 
     def _new_compressor(self) -> Any:
-        return _zlib.compressobj(wbits=-self.local_max_window_bits, **self.compress_settings)
+        return fast_zlib.library.compressobj(wbits=-self.local_max_window_bits, **self.compress_settings)
 
     def _new_codec(self) -> DeflateCodec:
         # The codec is asked to receive only, as a client does: the parameters of "server" are the peer's.
@@ -162,7 +150,7 @@ class PerMessageDeflate(Extension):
             server_no_context_takeover=self.remote_no_context_takeover,
             server_max_window_bits=self.remote_max_window_bits,
         )
-        return DeflateCodec(parameters, is_client_side=True, zlib_module=_zlib)
+        return DeflateCodec(parameters, is_client_side=True, zlib_module=fast_zlib.library)
 
 
 class ClientPerMessageDeflateFactory(ClientExtensionFactory):
