@@ -1,7 +1,8 @@
 """Frames cut out of a stream of bytes (RFC 6455 5.2), in whatever pieces the bytes arrive.
 
 What waits is kept as `bytes`: pieces are collected in a list until the frame is complete, and then joined once. So the
-work is linear however small the pieces are, and a read that ends with a frame copies its payload only.
+work is linear however small the pieces are, and a read that ends with a frame copies its payload only. Small pieces
+are put together as they come, because an object for each would take many times the memory of its bytes.
 
 A frame that cannot become valid is refused with its header, not after its payload: the size that it announces is the
 peer's choice.
@@ -20,6 +21,8 @@ _OPCODES = {int(opcode): opcode for opcode in Opcode}
 _MAX_CONTROL_SIZE = 125  # RFC 6455 5.5
 #: Below this size a copy costs less than a memoryview.
 _VIEW_SIZE = 4096
+#: Pieces below this size do not remain objects of their own.
+_PIECE_SIZE = 4096
 
 
 class FrameReader:
@@ -37,7 +40,7 @@ class FrameReader:
         #: Where the next frame begins in `_data`.
         self._at = 0
         #: What came after `_data`; and how many more bytes must come before it is worth looking again.
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._missing = 0
 
     def feed(self, data: BytesLike) -> None:
@@ -46,11 +49,20 @@ class FrameReader:
             data = bytes(memoryview(data))
         self._missing -= len(data)
         if self._missing > 0 or self._pieces:
-            self._pieces.append(data)
+            self._keep(data)
         elif self._at == len(self._data):
             self._data, self._at = data, 0
         else:
             self._data, self._at = self._data[self._at :] + data, 0
+
+    def _keep(self, data: bytes) -> None:
+        pieces = self._pieces
+        if len(data) >= _PIECE_SIZE:
+            pieces.append(data)
+        elif pieces and isinstance(pieces[-1], bytearray):
+            pieces[-1] += data
+        else:
+            pieces.append(bytearray(data))
 
     def read(self, max_size: int | None, allows_reserved_bits: bool) -> Frame | None:
         """Take the next frame.
