@@ -52,9 +52,11 @@ def test_h12_no_injection_into_the_drop_in(bad: str) -> None:
                     (ValueError, compat.OURS.exceptions.InvalidHeader, compat.OURS.exceptions.InvalidURI)
                 ):
                     await compat.OURS.connect(port, **option)
-            with pytest.raises((ValueError, compat.OURS.exceptions.InvalidHeader, compat.OURS.exceptions.InvalidURI)):
+            with pytest.raises(refusals):
                 await compat.OURS.connect(port, path=f"/{text}")
         assert b"".join(received) == b""
 
+    exceptions = compat.OURS.exceptions
+    refusals = (ValueError, exceptions.InvalidHeader, exceptions.InvalidURI)
     received: List[bytes] = []
     compat.run(scenario())
