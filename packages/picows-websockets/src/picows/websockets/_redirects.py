@@ -24,7 +24,9 @@ class Connector(Protocol):
     additional_headers: HeadersLike | None
 
 
-def follow_redirect(connector: Connector, exc: Exception, has_socket: bool, fixed: str | None) -> Exception | str:
+def follow_redirect(
+    connector: Connector, exc: Exception, has_socket: bool, fixed: str | None, socket_name: str = "socket"
+) -> Exception | str:
     """Decide whether a failed handshake is a redirect to follow.
 
     Args:
@@ -32,6 +34,7 @@ def follow_redirect(connector: Connector, exc: Exception, has_socket: bool, fixe
         exc: why the handshake failed.
         has_socket: whether the user has given a connected socket.
         fixed: what the user has given instead of the address in the URI, in words; None for nothing.
+        socket_name: what the API calls the connected socket.
 
     Returns:
         The new URI, or the exception to raise.
@@ -46,7 +49,7 @@ def follow_redirect(connector: Connector, exc: Exception, has_socket: bool, fixe
     if old.secure and not new.secure:
         return SecurityError(f"cannot follow redirect to non-secure URI {uri}")
     if has_socket:
-        return ValueError(f"cannot follow redirect to {uri} with a preexisting socket")
+        return ValueError(f"cannot follow redirect to {uri} with a preexisting {socket_name}")
     if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
         if fixed is not None:
             return ValueError(f"cannot follow cross-origin redirect to {uri} with {fixed}")

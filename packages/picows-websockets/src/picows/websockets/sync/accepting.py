@@ -6,9 +6,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._answering import answering
 from ..http11 import Request, Response
 from ..protocol import CONNECTING, Event
 from .utils import Deadline
@@ -21,7 +21,6 @@ ProcessResponse = Callable[["ServerConnection", Request, Response], "Response | 
 
 #: Seconds that a refused client may take to hang up, before we do.
 LINGER_S = 1.0
-_SEE_LOG = "Failed to open a WebSocket connection.\nSee server log for more information.\n"
 
 
 def accept(
@@ -72,34 +71,17 @@ def _answer(
     process_response: ProcessResponse | None,
     server_header: str | None,
 ) -> Response:
-    protocol = connection.protocol
-    response: Response | None = None
+    registry = connection.server._registry
+    steps = answering(
+        connection, request, process_request, process_response, server_header, lambda: registry.is_closing
+    )
     try:
-        if process_request is not None:
-            response = _checked("process_request", process_request(connection, request))
-    except Exception:
-        connection.logger.error("process_request failed", exc_info=True)
-        response = protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
-    if response is None:
-        response = protocol.accept(request)
-        if connection.server._registry.is_closing:
-            return protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
-    if server_header is not None:
-        response.headers.setdefault("Server", server_header)
-    connection.response = response
-    if process_response is None:
+        answer = next(steps)
+        while True:
+            answer = steps.send(answer)
+    except StopIteration as stop:
+        response: Response = stop.value
         return response
-    try:
-        return _checked("process_response", process_response(connection, request, response)) or response
-    except Exception:
-        connection.logger.error("process_response failed", exc_info=True)
-        return protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
-
-
-def _checked(name: str, answer: Any) -> Response | None:
-    if answer is None or isinstance(answer, Response):
-        return answer
-    raise TypeError(f"{name} must return a Response or None, got {type(answer).__name__}")
 
 
 def hang_up(connection: ServerConnection) -> None:

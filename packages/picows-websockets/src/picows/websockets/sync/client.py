@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl as ssl_module
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from .._redirects import MAX_REDIRECTS, follow_redirect
+from .._connector import BaseConnector, local_uri, prepare_request
+from .._redirects import MAX_REDIRECTS as MAX_REDIRECTS
+from .._redirects import follow_redirect
 from ..client import ClientProtocol, backoff, process_exception
 from ..datastructures import HeadersLike
-from ..exceptions import SecurityError
 from ..extensions.base import ClientExtensionFactory
-from ..extensions.permessage_deflate import enable_client_permessage_deflate
-from ..headers import validate_subprotocols
 from ..http11 import USER_AGENT, Response
-from ..protocol import CONNECTING, Event
+from ..protocol import Event
 from ..typing import LoggerLike, Origin, PathLike, Subprotocol
-from ..uri import parse_uri
 from .connection import Connection
 from .network import ProxyOptions, enable_tls, open_socket
 from .utils import Deadline
@@ -99,11 +95,7 @@ class ClientConnection(Connection):
         """
         deadline = Deadline(timeout)
         protocol = self.protocol
-        request = self.request = protocol.connect()
-        if additional_headers is not None:
-            request.headers.update(additional_headers)
-        if user_agent_header is not None:
-            request.headers.setdefault("User-Agent", user_agent_header)
+        request = self.request = prepare_request(protocol, additional_headers, user_agent_header)
         protocol.send_request(request)
         self._writes += protocol.data_to_send()
         if not self._flush(timeout) and isinstance(self.connection_exc, OSError):
@@ -123,7 +115,7 @@ class ClientConnection(Connection):
         self._start(early)
 
 
-class reconnect:
+class reconnect(BaseConnector[ClientConnection]):
     """Connect to a server, and again when the connection is lost.
 
         with reconnect(uri) as connection: ...      connects once
@@ -187,43 +179,34 @@ class reconnect:
         if "ssl_context" in kwargs:
             warnings.warn("ssl_context was renamed to ssl", DeprecationWarning, stacklevel=2)
             ssl = kwargs.pop("ssl_context")
-        if subprotocols is not None:
-            validate_subprotocols(subprotocols)
-        if compression == "deflate":
-            extensions = enable_client_permessage_deflate(extensions)
-        elif compression is not None:
-            raise ValueError(f"unsupported compression: {compression}")
-        self.uri = uri
-        self.ws_uri = parse_uri(uri)
-        if not self.ws_uri.secure and ssl is not None:
-            raise ValueError("ssl argument is incompatible with a ws:// URI")
+        super().__init__(
+            uri,
+            ssl=ssl,
+            server_hostname=server_hostname,
+            origin=origin,
+            extensions=extensions,
+            subprotocols=subprotocols,
+            compression=compression,
+            additional_headers=additional_headers,
+            user_agent_header=user_agent_header,
+            proxy=proxy,
+            proxy_ssl=proxy_ssl,
+            proxy_server_hostname=proxy_server_hostname,
+            process_exception=process_exception,
+            open_timeout=open_timeout,
+            reconnect_delays=reconnect_delays,
+            max_size=max_size,
+            logger=logger,
+            create_connection=ClientConnection if create_connection is None else create_connection,
+            connection_kwargs={
+                "ping_interval": ping_interval,
+                "ping_timeout": ping_timeout,
+                "close_timeout": close_timeout,
+                "max_queue": max_queue,
+            },
+        )
         self.sock = sock
-        self.ssl = ssl
-        self.server_hostname = server_hostname
-        self.additional_headers = additional_headers
-        self.user_agent_header = user_agent_header
-        self.proxy = proxy
-        self.proxy_ssl = proxy_ssl
-        self.proxy_server_hostname = proxy_server_hostname
-        self.process_exception = process_exception
-        self.open_timeout = open_timeout
-        self.reconnect_delays = reconnect_delays
-        self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
-        self.create_connection = ClientConnection if create_connection is None else create_connection
         self.open_socket_kwargs = kwargs
-        self.protocol_kwargs: dict[str, Any] = {
-            "origin": origin,
-            "extensions": extensions,
-            "subprotocols": subprotocols,
-            "max_size": max_size,
-        }
-        self.connection_kwargs: dict[str, Any] = {
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "close_timeout": close_timeout,
-            "max_queue": max_queue,
-        }
-        self.connection: ClientConnection
 
     def open_socket(self, deadline: Deadline) -> socket.socket:
         """Open the TCP connection, through a proxy where that is wanted."""
@@ -234,8 +217,7 @@ class reconnect:
 
     def enable_tls(self, sock: socket.socket, deadline: Deadline) -> socket.socket:
         """Add TLS to a TCP connection."""
-        context = self.ssl if isinstance(self.ssl, ssl_module.SSLContext) else ssl_module.create_default_context()
-        return enable_tls(sock, context, self.server_hostname or self.ws_uri.host, deadline)
+        return enable_tls(sock, self._tls_context(), self.server_hostname or self.ws_uri.host, deadline)
 
     def open_connection(self, deadline: Deadline) -> ClientConnection:
         """Connect, without following redirects."""
@@ -245,8 +227,7 @@ class reconnect:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             if self.ws_uri.secure:
                 sock = self.enable_tls(sock, deadline)
-            protocol = ClientProtocol(self.ws_uri, state=CONNECTING, logger=self.logger, **self.protocol_kwargs)
-            connection = self.create_connection(sock, protocol, **self.connection_kwargs)
+            connection = self.create_connection(sock, self._make_protocol(), **self.connection_kwargs)
             connection.handshake(self.additional_headers, self.user_agent_header, deadline.timeout())
         except BaseException:
             sock.close()
@@ -269,21 +250,16 @@ class reconnect:
     def connect(self) -> ClientConnection:
         """Connect once, and follow redirects."""
         deadline = Deadline(self.open_timeout)
-        for _ in range(MAX_REDIRECTS):
+        attempts = 0
+        while True:
+            attempts += 1
             try:
                 return self.open_connection(deadline)
             except Exception as exc:
-                redirect = self.process_redirect(exc)
-                if redirect is exc:
-                    raise
-                if isinstance(redirect, Exception):
-                    raise redirect from exc
-            self.uri, self.ws_uri = redirect, parse_uri(redirect)
-        raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
+                self._follow(exc, attempts)
 
     def __enter__(self) -> ClientConnection:
-        if hasattr(self, "connection"):
-            raise RuntimeError("connect() isn't reentrant")
+        self._begin()
         self.connection = self.connect()
         return self.connection.__enter__()
 
@@ -305,8 +281,7 @@ class reconnect:
                 self._decide(exc)
                 delays = self.reconnect_delays() if delays is None else delays
                 delay = next(delays)
-                reason = traceback.format_exception_only(exc)[0].strip()
-                self.logger.info("connect failed; reconnecting in %.1f seconds: %s", delay, reason)
+                self._log_retry(exc, delay)
                 time.sleep(delay)
                 continue
             delays = None
@@ -316,17 +291,6 @@ class reconnect:
                 self.__exit__(type(exc), exc, exc.__traceback__)
                 raise
             self.__exit__(None, None, None)
-
-    def _decide(self, exc: Exception) -> None:
-        """Return if another attempt is to be made."""
-        try:
-            answer = self.process_exception(exc)
-        except Exception as raised:
-            answer = raised
-        if answer is exc:
-            raise exc
-        if answer is not None:
-            raise answer from exc
 
 
 def connect(
@@ -430,7 +394,7 @@ def unix_reconnect(path: PathLike | None = None, uri: str | None = None, **kwarg
         uri: whose host is what the server is asked for; `ws://localhost/`, or `wss://` where there is `ssl`.
         kwargs: as for `reconnect`.
     """
-    return reconnect(_local_uri(uri, kwargs), unix=True, path=path, **kwargs)
+    return reconnect(local_uri(uri, kwargs), unix=True, path=path, **kwargs)
 
 
 def unix_connect(
@@ -444,10 +408,4 @@ def unix_connect(
         legacy: as for `connect`.
         kwargs: as for `connect`.
     """
-    return connect(_local_uri(uri, kwargs), unix=True, path=path, legacy=legacy, **kwargs)
-
-
-def _local_uri(uri: str | None, kwargs: dict[str, Any]) -> str:
-    if uri is not None:
-        return uri
-    return "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
+    return connect(local_uri(uri, kwargs), unix=True, path=path, legacy=legacy, **kwargs)

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from .._facts import Facts
+from .._payloads import control_payload, encode_fragment
 from ..exceptions import (
     ConcurrencyError,
     ConnectionClosed,
     ConnectionClosedOK,
-    ProtocolError,
     TooManyFragments,
 )
 from ..frames import CloseCode
@@ -236,12 +236,12 @@ class Connection(Link, Facts):
             if not isinstance(fragment, kind):
                 raise TypeError("iterable must contain bytes or str")
             is_text = kind is str if text is None else text
-            self._send_data(_encoded(fragment), is_text, False)
+            self._send_data(encode_fragment(fragment), is_text, False)
             has_begun = True
             for fragment in fragments:
                 if not isinstance(fragment, kind):
                     raise TypeError("iterable must contain uniform types")
-                self._continue(_encoded(fragment), False)
+                self._continue(encode_fragment(fragment), False)
             self._continue(b"", True)
         except ConnectionClosed:
             raise
@@ -343,7 +343,7 @@ class Connection(Link, Facts):
             TypeError: data is neither str nor bytes-like.
         """
         self.maybe_raise_legacy_warning()
-        payload = None if data is None else _control_payload(data)
+        payload = None if data is None else control_payload(data)
         with self.protocol_mutex:
             event = threading.Event()
             is_open = self.protocol.state is OPEN
@@ -365,7 +365,7 @@ class Connection(Link, Facts):
             TypeError: data is neither str nor bytes-like.
         """
         self.maybe_raise_legacy_warning()
-        payload = _control_payload(data)
+        payload = control_payload(data)
         with self.protocol_mutex:
             is_open = self.protocol.state is OPEN
             if is_open:
@@ -377,19 +377,3 @@ class Connection(Link, Facts):
 
     def maybe_raise_legacy_warning(self) -> None:
         """Overridden where something is deprecated."""
-
-
-def _encoded(fragment: str | BytesLike) -> BytesLike:
-    return fragment.encode() if isinstance(fragment, str) else fragment
-
-
-def _control_payload(data: DataLike) -> bytes:
-    if isinstance(data, str):
-        payload = data.encode()
-    elif isinstance(data, BytesLike):
-        payload = bytes(data)
-    else:
-        raise TypeError("data must be str or bytes-like")
-    if len(payload) > 125:
-        raise ProtocolError("control frame too long")
-    return payload

@@ -1,54 +1,9 @@
-"""Pings: those of the user, by payload, and those that the reading thread sends by itself."""
+"""The pings that the reading thread sends by itself."""
 
 from __future__ import annotations
 
 import threading
 import time
-
-from .._pings import choose_payload, take_acknowledged
-
-
-class Pings:
-    """Pings that wait for their pongs, oldest first. Its methods are called with the connection's lock held."""
-
-    __slots__ = ("_waiting",)
-
-    def __init__(self) -> None:
-        #: Payload to (event, time it was sent at, whether the end of the connection sets it).
-        self._waiting: dict[bytes, tuple[threading.Event, float, bool]] = {}
-
-    def add(self, payload: bytes | None, ack_on_close: bool) -> tuple[bytes, threading.Event]:
-        """Note a ping that is about to be sent.
-
-        Args:
-            payload: None for random bytes.
-            ack_on_close: the end of the connection is as good as a pong.
-
-        Raises:
-            ConcurrencyError: a ping with the same payload waits already.
-        """
-        payload = choose_payload(payload, self._waiting)
-        event = threading.Event()
-        self._waiting[payload] = event, time.monotonic(), ack_on_close
-        return payload, event
-
-    def acknowledge(self, payload: bytes) -> float | None:
-        """A pong came: it answers the ping with its payload and those before.
-
-        Returns:
-            The latency in seconds; None if there is no such ping.
-        """
-        taken = take_acknowledged(payload, self._waiting)
-        for event, _, _ in taken:
-            event.set()
-        return time.monotonic() - taken[-1][1] if taken else None
-
-    def end(self) -> None:
-        """No pong will come any more."""
-        for event, _, ack_on_close in self._waiting.values():
-            if ack_on_close:
-                event.set()
-        self._waiting.clear()
 
 
 class Keepalive:

@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from .._failures import drop_tracebacks
-from ..exceptions import ConnectionClosed
+from .._causes import Causes
+from .._ping_events import PingEvents
 from ..frames import DATA_OPCODES, PONG, CloseCode, Frame
 from ..protocol import CLOSED, OPEN, Event, Protocol
 from ..typing import LoggerLike
-from .keepalive import Keepalive, Pings
+from .keepalive import Keepalive
 from .messages import Assembler
 from .stream import Stream
 from .utils import Deadline
 
 
-class Link:
+class Link(Causes):
     """What Connection is based on; arguments and attributes are described there."""
 
     recv_bufsize = 65536
@@ -52,7 +53,6 @@ class Link:
         protocol.logger = self.logger
         self.debug = protocol.debug
         self.latency = 0.0
-        self.connection_exc: BaseException | None = None
         self.protocol_mutex = threading.Lock()
         self.send_in_progress = False
         #: Notified when a fragmented message or the connection ends.
@@ -62,7 +62,7 @@ class Link:
         #: Whether the thread that reads has found no room to write.
         self._owes = False
         self._stream = Stream(sock)
-        self._pings = Pings()
+        self._pings = PingEvents(threading.Event, time.monotonic)
         self._keepalive = Keepalive(None, None)
         self._may_read = threading.Event()
         self._may_read.set()
@@ -72,15 +72,6 @@ class Link:
         self.recv_events_thread: threading.Thread | None = None
         if protocol.state is OPEN:
             self._start()
-
-    @property
-    def close_exc(self) -> ConnectionClosed:
-        """What `recv` and `send` raise once the connection is closed. Raises InvalidState before."""
-        exc = self.protocol.close_exc
-        # That the stream ended is how a time limit and a broken network look to the protocol.
-        if self.connection_exc is not None and (exc.__cause__ is None or isinstance(exc.__cause__, EOFError)):
-            exc.__cause__ = self.connection_exc
-        return exc
 
     # Writing
 
@@ -320,12 +311,6 @@ class Link:
             self.set_connection_exc(exc)
             self._stream.abort()
             self.recv_messages.lift_limits()
-
-    def set_connection_exc(self, exc: BaseException | None) -> None:
-        """Note why the connection ends, if that is not known yet."""
-        if self.connection_exc is None and exc is not None:
-            drop_tracebacks(exc)
-            self.connection_exc = exc
 
     def _finish(self) -> None:
         """Nothing comes any more."""

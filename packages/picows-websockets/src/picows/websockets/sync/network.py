@@ -10,16 +10,13 @@ import socket
 import ssl as ssl_module
 from typing import Any, Literal, NamedTuple, cast
 
-from ..exceptions import InvalidProxyMessage, InvalidProxyStatus, ProxyError
-from ..http11 import Response
+from .._proxy_answer import SOCKS_RESOLVES, ProxyAnswer
+from ..exceptions import InvalidProxyMessage, ProxyError
 from ..proxy import Proxy, get_proxy, parse_proxy, prepare_connect_request
-from ..streams import StreamReader
 from ..uri import WebSocketURI
 from .nested_tls import NestedTLS
 from .utils import Deadline
 
-#: Scheme to whether the target's name is resolved by the proxy.
-_SOCKS_RESOLVES = {"socks4": False, "socks4a": True, "socks5": False, "socks5h": True}
 _CHUNK = 65536
 
 
@@ -153,34 +150,25 @@ def connect_http_proxy(
     return sock
 
 
-def read_connect_response(sock: socket.socket, deadline: Deadline) -> Response:
-    """Read what a proxy answers. What it sends after that is dropped: the server speaks second.
+def read_connect_response(sock: socket.socket, deadline: Deadline) -> None:
+    """Read what a proxy answers.
 
     Raises:
         InvalidProxyStatus: the proxy refuses.
         InvalidProxyMessage: this is not HTTP.
         TimeoutError: it takes too long.
     """
-    reader = StreamReader()
-    parser = Response.parse(reader.read_line, reader.read_exact, reader.read_to_eof, proxy=True)
-    try:
-        while True:
-            next(parser)
+    answer = ProxyAnswer()
+    while True:
+        try:
             sock.settimeout(deadline.timeout())
             data = sock.recv(_CHUNK)
-            if data:
-                reader.feed_data(data)
-            else:
-                reader.feed_eof()
-    except StopIteration as stop:
-        response: Response = stop.value
-    except TimeoutError:
-        raise TimeoutError("timed out while connecting to HTTP proxy") from None
-    except Exception as exc:
-        raise InvalidProxyMessage("did not receive a valid HTTP response from proxy") from exc
-    if not 200 <= response.status_code < 300:
-        raise InvalidProxyStatus(response)
-    return response
+        except TimeoutError:
+            raise TimeoutError("timed out while connecting to HTTP proxy") from None
+        except OSError as exc:
+            raise InvalidProxyMessage("did not receive a valid HTTP response from proxy") from exc
+        if answer.feed(data):
+            return
 
 
 def connect_socks_proxy(proxy: Proxy, ws_uri: WebSocketURI, deadline: Deadline, **kwargs: Any) -> socket.socket:
@@ -203,7 +191,7 @@ def connect_socks_proxy(proxy: Proxy, ws_uri: WebSocketURI, deadline: Deadline, 
     except ImportError:
         raise ImportError("connecting through a SOCKS proxy requires python-socks") from None
     kind = python_socks.ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else python_socks.ProxyType.SOCKS5
-    rdns = _SOCKS_RESOLVES[proxy.scheme]
+    rdns = SOCKS_RESOLVES[proxy.scheme]
     socks = SocksProxy(kind, proxy.host, proxy.port, proxy.username, proxy.password, rdns)
     kwargs.setdefault("timeout", deadline.timeout())
     try:
