@@ -54,7 +54,9 @@ def _checker(credentials: Any) -> Callable[[str, str], bool]:
     def check(username: str, password: str) -> bool:
         """Compare in a time that does not depend on where they differ."""
         expected = passwords.get(username)
-        return expected is not None and hmac.compare_digest(_bytes(expected), _bytes(password))
+        # Who does not exist takes as long as who has another password.
+        is_same = hmac.compare_digest(_bytes(password if expected is None else expected), _bytes(password))
+        return expected is not None and is_same
 
     return check
 
