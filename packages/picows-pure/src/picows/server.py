@@ -26,7 +26,7 @@ from .options import (
     handshake_timeout,
     make_options,
 )
-from .transports import loop_method, resolve_aiofastnet
+from .transports import listen, loop_method, resolve_aiofastnet
 
 _Answer = Union[EngineListener, WSUpgradeResponseWithListener, None]
 WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[_Answer]]]
@@ -317,8 +317,10 @@ class WSServer(asyncio.AbstractServer):
         # Since Python 3.12 it waits for connections too, and for ever where asyncio has lost count of one. Ours have
         # ended by now, but for those that were refused and linger.
         closed = asyncio.ensure_future(self._server.wait_closed())
-        await asyncio.wait([closed], timeout=2 * LINGER_S)
-        closed.cancel()
+        try:
+            await asyncio.wait([closed], timeout=2 * LINGER_S)
+        finally:
+            closed.cancel()
 
     async def wait_closed(self) -> None:
         """Wait until the listening sockets are closed (and, since Python 3.12, all connections)."""
@@ -426,9 +428,9 @@ async def ws_create_server(
         return picked.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)
 
     if unix_path is None:
-        server = await loop_method(loop, "create_server", use_it)(make_protocol, host, port, **kwargs)
+        server = await listen(loop_method(loop, "create_server", use_it), make_protocol, host, port, **kwargs)
     else:
-        server = await loop_method(loop, "create_unix_server", use_it)(make_protocol, unix_path, **kwargs)
+        server = await listen(loop_method(loop, "create_unix_server", use_it), make_protocol, unix_path, **kwargs)
     return WSServer(server, connections, settings.openings, close_timeout)
 
 

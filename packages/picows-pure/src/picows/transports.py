@@ -1,11 +1,11 @@
-"""Whose transports carry a connection: aiofastnet's or the event loop's own."""
+"""Whose transports carry a connection, aiofastnet's or the event loop's own, and how to listen with them."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import importlib
-from typing import Any, Callable, Optional
+from typing import Any, Awaitable, Callable, Optional
 
 #: Arguments of create_connection that say how a name becomes a socket; they have no meaning with a socket.
 ADDRESS_OPTIONS = frozenset(
@@ -43,3 +43,24 @@ def loop_method(loop: asyncio.AbstractEventLoop, name: str, use_aiofastnet: bool
     if use_aiofastnet:
         return functools.partial(getattr(_import_aiofastnet(), name), loop)
     return getattr(loop, name)  # type: ignore[no-any-return]
+
+
+async def listen(create: Callable[..., Awaitable[Any]], *args: Any, start_serving: bool = True, **kwargs: Any) -> Any:
+    """Create a server; one that is cancelled meanwhile leaves no socket behind.
+
+    asyncio's own methods wait once more after the server has begun to serve, and forget it if cancelled there.
+
+    Args:
+        create: `create_server` or `create_unix_server` of a loop, see `loop_method`.
+        args: for it.
+        start_serving: False only binds the sockets.
+        kwargs: for it.
+    """
+    server = await create(*args, start_serving=False, **kwargs)
+    if start_serving:
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
+    return server
