@@ -214,7 +214,13 @@ class connect:
             return protocol
 
         route = Route(self.ws_uri, self.proxy, self.user_agent_header, self.create_connection_kwargs)
-        await open_connection(loop, route, make_protocol, self._uses_aiofastnet)
+        try:
+            await open_connection(loop, route, make_protocol, self._uses_aiofastnet)
+        except BaseException:
+            for made in connection:
+                if made._opening is not None:  # nobody will call its handshake()
+                    made._opening.abandon()
+            raise
         return connection[-1]
 
     def process_redirect(self, exc: Exception) -> Exception | str:

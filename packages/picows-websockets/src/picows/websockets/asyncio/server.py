@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from picows._engine import engine
-from picows.transports import loop_method, resolve_aiofastnet
+from picows.transports import listen, loop_method, resolve_aiofastnet
 
 from ..extensions.base import ServerExtensionFactory
 from ..extensions.permessage_deflate import enable_server_permessage_deflate
@@ -330,9 +330,9 @@ def serve(
         loop = asyncio.get_running_loop()
         if kwargs.pop("unix", False):
             create = loop_method(loop, "create_unix_server", uses_aiofastnet)
-            return await create(factory, **kwargs)  # type: ignore[no-any-return]
+            return await listen(create, factory, **kwargs)  # type: ignore[no-any-return]
         create = loop_method(loop, "create_server", uses_aiofastnet)
-        return await create(factory, host, port, **kwargs)  # type: ignore[no-any-return]
+        return await listen(create, factory, host, port, **kwargs)  # type: ignore[no-any-return]
 
     server = Server(create_server, handler, log)  # type: ignore[arg-type]  # a handler is a coroutine function
     return server
