@@ -106,6 +106,18 @@ async def test_P8_a_client_that_does_not_hang_up_is_cut_off(tcp: Net, monkeypatc
     await until(lambda: count_sockets() == before + 1)  # the client's
 
 
+async def test_P10_closing_the_server_waits_for_refused_clients(tcp: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "LINGER_S", 0.05)
+    before = count_sockets()
+    server = await tcp.serve(lambda request: None)
+    peer = await tcp.raw_client(server)
+    peer.write(request_head())
+    assert (await peer.read_head()).startswith(b"HTTP/1.1 404 ")
+    await server.close()
+    await settle()
+    assert count_sockets() == before + 1  # the client's
+
+
 @pytest.mark.parametrize(
     "lines",
     [

@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 from http import HTTPStatus
-from typing import Any, Awaitable, Callable, Generator, Optional, Set, Union
+from typing import Any, Awaitable, Callable, Dict, Generator, Optional, Set, Union
 
 from ._engine import pick
 from .abc import Engine, EngineListener
@@ -53,6 +53,8 @@ class _ServerSettings:
         self.factory = factory
         #: The handshakes in progress.
         self.openings: Deadlines[ServerOpening] = Deadlines(loop, handshake_timeout_s, ServerOpening._on_timeout)
+        #: Refused connections that have not ended yet: when they have, the future is done.
+        self.lingering: Dict[ServerOpening, asyncio.Future[None]] = {}
 
 
 class ServerOpening:
@@ -197,7 +199,9 @@ class ServerOpening:
         except OSError:  # the client has reset the connection, and nobody has read that yet
             transport.abort()
             return
-        self._linger = self._settings.loop.call_later(LINGER_S, transport.abort)
+        settings = self._settings
+        self._linger = settings.loop.call_later(LINGER_S, transport.abort)
+        settings.lingering[self] = settings.loop.create_future()
 
     def _on_timeout(self) -> None:
         self._log(logging.INFO, "no complete request within %s s", self._settings.openings.timeout_s)
@@ -210,6 +214,7 @@ class ServerOpening:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
+            self._settings.lingering.pop(self).set_result(None)
         if self._task is not None:
             task, self._task = self._task, None
             if task is not asyncio.current_task(self._settings.loop):
@@ -236,11 +241,12 @@ class WSServer(asyncio.AbstractServer):
     """
 
     def __init__(
-        self, server: Any, connections: Set[Any], openings: Deadlines[ServerOpening], close_timeout: Optional[float]
+        self, server: Any, connections: Set[Any], settings: _ServerSettings, close_timeout: Optional[float]
     ) -> None:
         self._server = server
         self._close_timeout = close_timeout
-        self._openings = openings
+        self._openings = settings.openings
+        self._lingering = settings.lingering
         self._connections = connections
         self._forever: Optional[asyncio.Future[None]] = None
 
@@ -314,8 +320,10 @@ class WSServer(asyncio.AbstractServer):
                 for transport in transports:
                     transport._abort()
             await asyncio.wait(waiting)
+        if self._lingering:
+            await asyncio.wait(list(self._lingering.values()))
         # Since Python 3.12 it waits for connections too, and for ever where asyncio has lost count of one. Ours have
-        # ended by now, but for those that were refused and linger.
+        # ended by now.
         closed = asyncio.ensure_future(self._server.wait_closed())
         try:
             await asyncio.wait([closed], timeout=2 * LINGER_S)
@@ -431,7 +439,7 @@ async def ws_create_server(
         server = await listen(loop_method(loop, "create_server", use_it), make_protocol, host, port, **kwargs)
     else:
         server = await listen(loop_method(loop, "create_unix_server", use_it), make_protocol, unix_path, **kwargs)
-    return WSServer(server, connections, settings.openings, close_timeout)
+    return WSServer(server, connections, settings, close_timeout)
 
 
 def _check_path(path: Any, host: Any, port: Any) -> Optional[str]:
