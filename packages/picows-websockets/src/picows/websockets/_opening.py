@@ -14,7 +14,7 @@ from ._failures import drop_tracebacks
 from .datastructures import Headers, MultipleValuesError
 from .exceptions import InvalidHeader, InvalidUpgrade
 from .headers import parse_connection, parse_extension, parse_upgrade
-from .protocol import CONNECTING, DISCARD, FRAMES, HANDSHAKE, LEFT, Protocol
+from .protocol import DISCARD, FRAMES, LEFT, Protocol
 from .streams import StreamReader
 from .typing import BytesLike, ExtensionHeader
 
@@ -22,13 +22,10 @@ from .typing import BytesLike, ExtensionHeader
 class OpeningProtocol(Protocol):
     """A Protocol that begins with a handshake unless its `state` says that this is over."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._leaves_frames = False
-        self._stream: StreamReader | None = None
-        self._message: Generator[None, None, Any] | None = None
-        if self._state is CONNECTING:
-            self._phase = HANDSHAKE
+    _has_opening = True
+    _leaves_frames = False
+    _stream: StreamReader | None = None
+    _message: Generator[None, None, Any] | None = None
 
     def _leave_frames(self) -> None:
         """Read the opening handshake only: bytes after it are kept for `_take_remainder`."""
@@ -97,7 +94,7 @@ class OpeningProtocol(Protocol):
         """The handshake was read; frames follow, unless it failed."""
         if self._phase == DISCARD:
             return
-        self._phase = LEFT if self._leaves_frames else FRAMES
+        self._expect_frames(LEFT if self._leaves_frames else FRAMES)
         if remainder:
             self._reader.feed(remainder)
             if self._phase == FRAMES:

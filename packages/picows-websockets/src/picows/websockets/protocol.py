@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import enum
 import logging
-import uuid
 
 from ._failures import close_after, drop_tracebacks
 from ._frame_reader import FrameReader
 from ._frame_writer import as_bytes_like, encode_frame
+from ._named import Named
 from .exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -63,11 +63,13 @@ CLOSED = State.CLOSED
 #: In `data_to_send()`: shut down the writing side of the connection.
 SEND_EOF = b""
 
-#: The phases.
-HANDSHAKE, FRAMES, DISCARD, LEFT = range(4)
+HANDSHAKE, FRAMES, DISCARD, LEFT = range(4)  # the phases
+
+#: The reader of those that have not come to frames; it never gets any bytes.
+_NOTHING_READ = FrameReader(masked=False)
 
 
-class Protocol:
+class Protocol(Named):
     """A connection whose opening handshake is over; ServerProtocol and ClientProtocol add that.
 
     Args:
@@ -102,41 +104,35 @@ class Protocol:
             max_size = max_size, None
         self.max_message_size, self.max_fragment_size = max_size
         self.side = side
-        self.logger = logger
+        self._logger = logger
         self.debug = logger.isEnabledFor(logging.DEBUG)
-        self.origin: Origin | None = None
         self.extensions: list[Extension] = []
-        self.subprotocol: Subprotocol | None = None
-        #: Bytes of the incoming fragmented message so far; None outside one.
-        self.current_size: int | None = None
-        #: Whether a fragmented message is being sent.
-        self.expect_continuation_frame = False
-        self.close_rcvd: Close | None = None
-        self.close_sent: Close | None = None
-        self.close_rcvd_then_sent: bool | None = None
-        self.handshake_exc: Exception | None = None
-        self.parser_exc: Exception | None = None
-        self.eof_sent = False
         self.events: list[Event] = []
         self.writes: list[bytes] = []
-        self._id: uuid.UUID | None = None
         self._state = state
-        self._reader = FrameReader(masked=side is SERVER)
-        self._phase = FRAMES
-        self._eof_received = False
+        self._phase = HANDSHAKE
+        if not self._has_opening or state is not CONNECTING:
+            self._expect_frames(FRAMES)
         if self.debug:
             self.logger.debug("= connection is %s", state.name)
 
-    @property
-    def id(self) -> uuid.UUID:
-        """A UUID, for logs; made when it is first asked for."""
-        if self._id is None:
-            self._id = uuid.uuid4()
-        return self._id
-
-    @id.setter
-    def id(self, value: uuid.UUID) -> None:
-        self._id = value
+    # What a connection has not changed, its class has for it.
+    #: Whether it begins with an opening handshake that a subclass reads.
+    _has_opening = False
+    origin: Origin | None = None
+    subprotocol: Subprotocol | None = None
+    #: Bytes of the incoming fragmented message so far; None outside one.
+    current_size: int | None = None
+    #: Whether a fragmented message is being sent.
+    expect_continuation_frame = False
+    close_rcvd: Close | None = None
+    close_sent: Close | None = None
+    close_rcvd_then_sent: bool | None = None
+    handshake_exc: Exception | None = None
+    parser_exc: Exception | None = None
+    eof_sent = False
+    _reader = _NOTHING_READ
+    _eof_received = False
 
     @property
     def state(self) -> State:
@@ -366,6 +362,10 @@ class Protocol:
         self.writes.append(SEND_EOF)
 
     # Inside
+
+    def _expect_frames(self, phase: int) -> None:
+        self._phase = phase
+        self._reader = FrameReader(masked=self.side is SERVER)
 
     def _receive_handshake(self, data: BytesLike) -> None:
         """Overridden where there is an opening handshake to read."""

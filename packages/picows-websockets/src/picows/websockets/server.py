@@ -33,6 +33,7 @@ from .exceptions import (
 from .extensions.base import Extension, ServerExtensionFactory
 from .headers import build_extension, parse_subprotocol
 from .http11 import Request, Response
+from .imports import lazy_import
 from .protocol import CONNECTING, OPEN, SERVER, State
 from .streams import StreamReader
 from .typing import ExtensionHeader, ExtensionName, ExtensionParameter, LoggerLike, Origin, StatusLike, Subprotocol
@@ -96,8 +97,9 @@ class ServerProtocol(OpeningProtocol):
         self.origins = origins
         self.available_extensions = extensions
         self.available_subprotocols = subprotocols
-        self.accept_called = False
         self._select_subprotocol = select_subprotocol
+
+    accept_called = False
 
     def accept(self, request: Request) -> Response:
         """Make the response that accepts a request, or the one that refuses it where it is not acceptable.
@@ -316,9 +318,23 @@ def _explain(exc: BaseException) -> str:
 
 
 def _date() -> str:
-    return _format_date(int(time.time()))
+    return format_date(int(time.time()))
 
 
 @functools.lru_cache(maxsize=1)
-def _format_date(second: int) -> str:
+def format_date(second: int) -> str:
+    """A time for the Date header."""
     return email.utils.formatdate(second, usegmt=True)
+
+
+# The names of the implementation before websockets 14 lead to what does their work today.
+lazy_import(
+    globals(),
+    deprecated_aliases={
+        "WebSocketServer": "._legacy",
+        "WebSocketServerProtocol": "._legacy",
+        "broadcast": ".asyncio.server",
+        "serve": ".asyncio.server",
+        "unix_serve": ".asyncio.server",
+    },
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +13,7 @@ from ..http11 import Request, Response
 from ..protocol import OPEN
 from ..server import ServerProtocol
 from .opening import Opening
+from .ordinary import Answer, OrdinaryRequests
 
 if TYPE_CHECKING:
     from .server import Server, ServerConnection
@@ -27,19 +29,20 @@ _SEE_LOG = "Failed to open a WebSocket connection.\nSee server log for more info
 class Hooks:
     """What `serve` was given for the handshakes of all connections."""
 
-    __slots__ = ("open_timeout", "process_request", "process_response", "server_header")
+    __slots__ = ("ordinary", "process_request", "process_response", "server_header")
 
     def __init__(
         self,
         process_request: ProcessRequest | None,
         process_response: ProcessResponse | None,
         server_header: str | None,
-        open_timeout: float | None,
+        ordinary: OrdinaryRequests | None,
     ) -> None:
         self.process_request = process_request
         self.process_response = process_response
         self.server_header = server_header
-        self.open_timeout = open_timeout
+        #: What accepts the requests that nobody wants to look at.
+        self.ordinary = ordinary
 
 
 class ServerOpening(Opening):
@@ -52,7 +55,7 @@ class ServerOpening(Opening):
         loop: the loop of the connection.
     """
 
-    __slots__ = ("_server", "_hooks", "_loop", "_timer", "_task", "_response", "_has_request", "_lost")
+    __slots__ = ("_server", "_hooks", "_loop", "_timer", "_task", "_response", "_has_bytes", "_has_request", "_lost")
 
     def __init__(
         self, connection: ServerConnection, server: Server, hooks: Hooks, loop: asyncio.AbstractEventLoop
@@ -64,6 +67,7 @@ class ServerOpening(Opening):
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._response: Response | None = None
+        self._has_bytes = False
         self._has_request = False
         self._lost: asyncio.Future[None] | None = None
 
@@ -77,11 +81,16 @@ class ServerOpening(Opening):
         """The client has connected."""
         super().connection_made(engine_protocol)
         self._server._openings.add(self)
-        if self._hooks.open_timeout is not None:
-            self._timer = self._loop.call_later(self._hooks.open_timeout, self._on_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the request, or frames sent ahead while a hook is awaited."""
+        ordinary = self._hooks.ordinary
+        if ordinary is not None and not (self._has_bytes or self._is_over or self._server._is_closing):
+            answer = ordinary.accept(self._protocol, data)
+            if answer is not None:
+                self._take(answer)
+                return
+        self._has_bytes = True
         super().data_received(data)
         if self._task is not None:
             self.transport.pause_reading()
@@ -90,7 +99,7 @@ class ServerOpening(Opening):
         """The client hung up during the handshake, or after it was refused."""
         self._is_over = True
         self._end()
-        self._server._openings.discard(self)
+        self._server._leaving.discard(self)
         self._protocol.receive_eof()  # whose last words are for the log
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(None)
@@ -102,6 +111,20 @@ class ServerOpening(Opening):
         await self._lost
 
     # The steps
+
+    def _take(self, answer: Answer) -> None:
+        """An ordinary request was accepted."""
+        connection = cast("ServerConnection", self.connection)
+        connection._request, connection._response = answer.head, answer.response
+        self.transport.write(answer.response)
+        self._is_over = True
+        self._server._openings.discard(self)
+        if self._protocol.extensions:
+            connection._prepare()
+        if self._protocol._logger.isEnabledFor(logging.INFO):
+            connection.logger.info("connection open")
+        self.engine_protocol.open(connection, None, None, answer.remainder)
+        self._server._start_handler(connection, self._loop)
 
     def advance(self) -> None:
         """Act on the request once it is there."""
@@ -200,9 +223,9 @@ class ServerOpening(Opening):
         self.flush()
         if protocol.state is OPEN:
             self._end()
-            self._server._openings.discard(self)
+            self._server._leaving.discard(self)
             self.open()
-            self._server._start_handler(connection)
+            self._server._start_handler(connection, self._loop)
         else:
             self._hang_up()
 
@@ -214,12 +237,14 @@ class ServerOpening(Opening):
             self._timer = self._loop.call_later(LINGER_S, self.transport.abort)
 
     def _on_timeout(self) -> None:
-        self._timer = None
         self._is_over = True
         self._end()
         self.transport.abort()
 
     def _end(self) -> None:
+        """No time runs any more, and nobody is asked; the connection opens or ends."""
+        self._server._openings.discard(self)
+        self._server._leaving.add(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,7 +1,12 @@
-"""permessage-deflate as it was negotiated, for the engine's codec."""
+"""permessage-deflate as it was negotiated, for the engine; and how idle connections do without its memory."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import threading
+import weakref
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +19,121 @@ from ..extensions.permessage_deflate import PerMessageDeflate
 _KNOWN = {"level", "memLevel"}
 
 
-def new_codec(extensions: Sequence[Extension]) -> DeflateCodec | None:
+#: Seconds after which a connection that has neither sent nor received a compressed message counts as idle; at most
+#: twice as many pass before its contexts are freed.
+IDLE_S = 0.1
+
+
+class ConnectionCodec(DeflateCodec):
+    """A DeflateCodec that gives back its contexts while its connection idles: tens of KiB of them.
+
+    Nothing is lost but the time to make them again. Of what was sent as much is kept as the peer's window holds, and
+    new messages refer to it as if the context had been there all the time.
+    """
+
+    __slots__ = ("_idlers", "_is_used", "_sent", "_sent_window")
+
+    def __init__(self, parameters: DeflateParameters, options: DeflateOptions, idlers: Idlers) -> None:
+        # "Client" is this side, whichever it is.
+        super().__init__(parameters, True, options, fast_zlib.library)
+        self._idlers = idlers
+        self._is_used = False
+        self._sent = bytearray()
+        self._sent_window = 1 << -self._sends_wbits
+
+    def compress(self, payload: Any) -> bytes:
+        """As for DeflateCodec."""
+        self._use()
+        if self._sends_no_context:
+            return super().compress(payload)
+        if self._compressor is None and self._sent:
+            history = bytes(self._sent[-self._sent_window :])
+            self._compressor = self._zlib.compressobj(
+                self._level, zlib.DEFLATED, self._sends_wbits, self._mem_level, zdict=history
+            )
+        compressed = super().compress(payload)
+        self._sent += payload[-self._sent_window :]
+        if len(self._sent) > 2 * self._sent_window:
+            del self._sent[: -self._sent_window]
+        return compressed
+
+    def decompress(self, data: Any, fin: bool, budget: int | None = None) -> bytes:
+        """As for DeflateCodec."""
+        self._use()
+        return super().decompress(data, fin, budget)
+
+    def retire(self) -> None:
+        """The connection has ended."""
+        self._idlers.discard(self)
+
+    def _use(self) -> None:
+        if not self._is_used:
+            self._is_used = True
+            self._idlers.add(self)
+
+    def rest(self) -> bool:
+        """Free what an idle connection can do without, unless it was used since the last call.
+
+        Returns:
+            Whether nothing is left to free.
+        """
+        if self._is_used:
+            self._is_used = False
+            return False
+        self.release()
+        del self._sent[: -self._sent_window]
+        return self._inflater is None
+
+
+class Idlers:
+    """The codecs of one loop that have contexts, and the timer that takes those away."""
+
+    __slots__ = ("__weakref__", "_codecs", "_timer", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._codecs: set[ConnectionCodec] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, codec: ConnectionCodec) -> None:
+        """It makes contexts."""
+        self._codecs.add(codec)
+        if self._timer is None:
+            self._timer = self.loop.call_later(IDLE_S, self._sweep)
+
+    def discard(self, codec: ConnectionCodec) -> None:
+        """It does not matter any more."""
+        self._codecs.discard(codec)
+        if not self._codecs and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self._codecs = {codec for codec in self._codecs if not codec.rest()}
+        if self._codecs:
+            self._timer = self.loop.call_later(IDLE_S, self._sweep)
+
+
+class _Known(threading.local):
+    """The Idlers of a thread, as long as there is a codec."""
+
+    latest: weakref.ref[Idlers] | None = None
+
+
+_known = _Known()
+
+
+def _idlers() -> Idlers:
+    loop = asyncio.get_running_loop()
+    idlers = None if _known.latest is None else _known.latest()
+    if idlers is None or idlers.loop is not loop:
+        idlers = Idlers(loop)
+        _known.latest = weakref.ref(idlers)
+    return idlers
+
+
+def new_codec(extensions: Sequence[Extension]) -> ConnectionCodec | None:
     """The codec, if what was negotiated is permessage-deflate and nothing else, and the codec knows its settings."""
     if len(extensions) != 1 or type(extensions[0]) is not PerMessageDeflate:
         return None
@@ -22,15 +141,25 @@ def new_codec(extensions: Sequence[Extension]) -> DeflateCodec | None:
     settings: dict[str, Any] = extension.compress_settings
     if not settings.keys() <= _KNOWN:
         return None
-    # "Client" is this side, whichever it is.
-    parameters = DeflateParameters(
-        server_no_context_takeover=extension.remote_no_context_takeover,
-        client_no_context_takeover=extension.local_no_context_takeover,
-        server_max_window_bits=extension.remote_max_window_bits,
-        client_max_window_bits=extension.local_max_window_bits,
-    )
     options = _options(settings.get("level", -1), settings.get("memLevel", 8))
-    return DeflateCodec(parameters, True, options, fast_zlib.library)
+    return ConnectionCodec(_parameters(extension), options, _idlers())
+
+
+def _parameters(extension: PerMessageDeflate) -> DeflateParameters:
+    ours, theirs = extension.local_no_context_takeover, extension.remote_no_context_takeover
+    bits = extension.local_max_window_bits, extension.remote_max_window_bits
+    return _make_parameters(theirs, ours, bits[1], bits[0])
+
+
+# A server agrees on the same with nearly all of its clients.
+@functools.lru_cache(maxsize=32)
+def _make_parameters(server_forgets: bool, client_forgets: bool, server: int, client: int) -> DeflateParameters:
+    return DeflateParameters(
+        server_no_context_takeover=server_forgets,
+        client_no_context_takeover=client_forgets,
+        server_max_window_bits=server,
+        client_max_window_bits=client,
+    )
 
 
 _OPTIONS: dict[tuple[int, int], DeflateOptions] = {}

@@ -10,7 +10,6 @@ The opening handshake (`opening`) is read by that protocol; the frames after it 
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from types import TracebackType
@@ -18,7 +17,7 @@ from typing import Any, Self
 
 from picows._engine import engine
 from picows.closing import MAX_CONTROL_PAYLOAD
-from picows.deflate import DeflateCodec
+from picows.deadlines import Deadlines
 from picows.enums import WSMsgType
 from picows.errors import WSProtocolError
 
@@ -28,13 +27,15 @@ from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK,
 from ..frames import CLOSE, PING, PONG, Close, CloseCode, Frame, Opcode
 from ..http11 import Request, Response
 from ..protocol import CLOSED, CLOSING, OPEN, Protocol
-from ..typing import BytesLike, DataLike, LoggerLike
+from ..typing import BytesLike, DataLike
 from .broadcast import broadcast as broadcast
-from .compression import new_codec, sharing_key
+from .compression import ConnectionCodec, new_codec, sharing_key
 from .fragments import FragmentedMessage
+from .heads import Heads
 from .keepalive import Keepalive, Pings
 from .limits import queue_limits, write_limits
 from .tap import Tap
+from .timers import deadlines
 from .violations import explain
 
 __all__ = ["Connection"]
@@ -42,7 +43,7 @@ __all__ = ["Connection"]
 _Listener: Any = engine.WSMessageListener
 
 
-class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chosen at run time
+class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine is chosen at run time
     """A WebSocket connection.
 
     Args:
@@ -55,10 +56,7 @@ class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chose
 
     Attributes:
         protocol: as given.
-        logger: a LoggerAdapter whose records have the connection as `websocket`.
         transport: the asyncio transport.
-        request: the opening request, once there is one.
-        response: the opening response, once there is one.
         latency: seconds from the last ping to its pong; 0 before the first.
     """
 
@@ -84,20 +82,21 @@ class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chose
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.close_timeout = close_timeout
-        self.logger: LoggerLike = logging.LoggerAdapter(protocol.logger, {"websocket": weakref.proxy(self)})
-        protocol.logger = self.logger
-        self.request: Request | None = None
-        self.response: Response | None = None
-        self.latency = 0.0
+        protocol._owner = weakref.ref(self)
         self._write_limit = write_limit
-        self._pings: Pings | None = None
-        self._keepalive: Keepalive | None = None
-        self._closed: asyncio.Future[None] | None = None
-        self._asyncio_transport: Any = None
-        self._close_timer: asyncio.TimerHandle | None = None
-        self._deflate: DeflateCodec | None = None
-        self._tap: Tap | None = None
-        self._is_failing = False
+
+    # What a connection has not changed, its class has for it.
+    latency = 0.0
+    _request: Request | bytes | None = None
+    _response: Response | bytes | None = None
+    _pings: Pings | None = None
+    _keepalive: Keepalive | None = None
+    _closed: asyncio.Future[None] | None = None
+    _asyncio_transport: Any = None
+    _closing: Deadlines[Connection] | None = None
+    _deflate: ConnectionCodec | None = None
+    _tap: Tap | None = None
+    _is_failing = False
 
     # What it is
 
@@ -186,10 +185,10 @@ class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chose
         """A CLOSE frame was sent or received."""
         protocol = self.protocol
         record = self._transport.close_handshake
-        if record is not None:
-            protocol.close_rcvd = _as_close(record.recv)
-            protocol.close_sent = _as_close(record.sent)
-            if protocol.close_rcvd is not None and protocol.close_sent is not None:
+        if record is not None and (protocol.close_rcvd is None or protocol.close_sent is None):
+            protocol.close_rcvd = received = _as_close(record.recv)
+            protocol.close_sent = sent = received if record.sent == record.recv else _as_close(record.sent)
+            if received is not None and sent is not None:
                 protocol.close_rcvd_then_sent = bool(record.recv_then_sent)
         if protocol.state is OPEN:
             protocol.state = CLOSING
@@ -200,10 +199,18 @@ class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chose
         if self._keepalive is not None:
             self._keepalive.stop()
             self._keepalive = None
-        if self._close_timer is None and self.close_timeout is not None:
-            self._close_timer = self._transport._loop.call_later(self.close_timeout, self._on_close_timeout)
+        if self._closing is None and self.close_timeout is not None and not self._is_nearly_closed():
+            loop = self._transport._loop
+            self._closing = deadlines(loop, self.close_timeout, Connection._on_close_timeout)
+            self._closing.add(self)
+
+    def _is_nearly_closed(self) -> bool:
+        """Whether nothing is left that could take time."""
+        transport = self._transport
+        return bool(transport.is_disconnected and not transport.is_secure and not transport.write_buffer_size)
 
     def _on_close_timeout(self) -> None:
+        self._closing = None
         if self.protocol.parser_exc is None:
             self.protocol.parser_exc = TimeoutError("timed out while closing connection")
         self._transport._abort()
@@ -383,12 +390,15 @@ class Connection(_Listener, Facts):  # type: ignore[misc]  # the engine is chose
         if protocol.parser_exc is None and protocol.close_rcvd is None and not self._is_failing:
             protocol.parser_exc = EOFError("unexpected end of stream")
         protocol.state = CLOSED
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
-        self.__dict__.pop("on_ws_frame", None)
-        self.__dict__.pop("send", None)
-        self._deflate = self._tap = None
+        if self._closing is not None:
+            self._closing.discard(self)
+            self._closing = None
+        if self._tap is not None:
+            self._tap.detach()
+            self._tap = None
+        if self._deflate is not None:
+            self._deflate.retire()
+            self._deflate = None
         if self._pings is not None:
             self._pings.give_up(protocol.close_exc)
         _Listener.on_ws_disconnected(self, transport)

@@ -1,6 +1,6 @@
 """Pings that wait for their pongs, and the pings that keep a connection alive.
 
-Keepalive is a timer, not a task: an idle connection has no coroutine for it.
+Keepalive is a timer that connections share, not a task: an idle connection has no coroutine for it.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from picows.deadlines import Deadlines
+
 from .._pings import choose_payload, take_acknowledged
 from ..exceptions import ConnectionClosed
 from ..frames import CloseCode
 from ..protocol import OPEN
+from .timers import deadlines
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -66,46 +69,61 @@ class Pings:
 class Keepalive:
     """Pings a connection every `ping_interval`, and closes it when a pong takes longer than `ping_timeout`."""
 
-    __slots__ = ("_connection", "_loop", "_timer", "_waiter")
+    __slots__ = ("_connection", "_is_due", "_late", "_loop", "_next", "_waiter")
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._connection: Connection | None = connection
         self._loop = loop
         self._waiter: asyncio.Future[float] | None = None
-        self._timer = loop.call_later(connection.ping_interval or 0, self._ping)
+        #: The next ping is due, and waits for the last one's pong.
+        self._is_due = False
+        #: Where the time runs until the pong is late, and until the next ping.
+        self._late: Deadlines[Keepalive] | None = None
+        self._next = deadlines(loop, connection.ping_interval or 0, Keepalive._on_due)
+        self._next.add(self)
 
     def stop(self) -> None:
         """Send no more pings, and forget the connection."""
-        self._timer.cancel()
+        self._next.discard(self)
+        self._expect_no_pong()
         self._connection = self._waiter = None
+
+    def _expect_no_pong(self) -> None:
+        if self._late is not None:
+            self._late.discard(self)
+            self._late = None
+
+    def _on_due(self) -> None:
+        if self._late is None:
+            self._ping()
+        else:
+            self._is_due = True
 
     def _ping(self) -> None:
         connection = self._connection
         if connection is None or connection.protocol.state is not OPEN:
             return
+        self._is_due = False
+        self._next = deadlines(self._loop, connection.ping_interval or 0, Keepalive._on_due)
+        self._next.add(self)
         self._waiter = connection._send_keepalive_ping()
-        if connection.ping_timeout is None:
-            self._again(0.0)
-        else:
-            self._timer = self._loop.call_later(connection.ping_timeout, self._on_timeout)
+        if connection.ping_timeout is not None:
+            self._late = deadlines(self._loop, connection.ping_timeout, Keepalive._on_timeout)
+            self._late.add(self)
             self._waiter.add_done_callback(self._on_pong)
 
     def _on_pong(self, waiter: asyncio.Future[float]) -> None:
         connection = self._connection
         if connection is None or waiter is not self._waiter or waiter.cancelled() or waiter.exception() is not None:
             return
-        self._timer.cancel()
+        self._expect_no_pong()
         if connection.protocol.debug:
             connection.logger.debug("%% received keepalive pong")
-        self._again(waiter.result())
-
-    def _again(self, latency: float) -> None:
-        connection = self._connection
-        if connection is not None:
-            interval = connection.ping_interval or 0
-            self._timer = self._loop.call_later(max(0.0, interval - latency), self._ping)
+        if self._is_due:
+            self._ping()
 
     def _on_timeout(self) -> None:
+        self._late = None
         connection = self._connection
         if connection is not None and connection.protocol.state is OPEN:
             if connection.protocol.debug:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import re
 import weakref
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from picows._engine import engine
+from picows.deadlines import Deadlines
 from picows.transports import listen, loop_method, resolve_aiofastnet
 
 from ..extensions.base import ServerExtensionFactory
@@ -18,7 +20,7 @@ from ..extensions.permessage_deflate import enable_server_permessage_deflate
 from ..frames import CloseCode
 from ..headers import validate_subprotocols
 from ..http11 import SERVER, Request, Response
-from ..protocol import CONNECTING, OPEN
+from ..protocol import CLOSED, CONNECTING, OPEN
 from ..server import ServerProtocol
 from ..typing import LoggerLike, Origin, PathLike, StatusLike, Subprotocol
 from ..utils import get_socket_name
@@ -28,6 +30,7 @@ from .auth import is_credentials as is_credentials
 from .broadcast import broadcast as broadcast
 from .connection import Connection
 from .opening import engine_options
+from .ordinary import OrdinaryRequests
 
 __all__ = ["broadcast", "serve", "unix_serve", "ServerConnection", "Server", "basic_auth"]
 
@@ -89,7 +92,8 @@ class ServerConnection(Connection):
         """The TCP connection has ended."""
         super().on_ws_disconnected(transport)
         self.server._connections.discard(self)
-        self.logger.info("connection closed")
+        if self.protocol._logger.isEnabledFor(logging.INFO):
+            self.logger.info("connection closed")
 
 
 class Server:
@@ -119,8 +123,12 @@ class Server:
         self.logger: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
         #: Those that are open or closing.
         self._connections: set[ServerConnection] = set()
-        self._openings: set[ServerOpening] = set()
-        self._handlers: set[asyncio.Task[None]] = set()
+        #: Handshakes in progress, and those that have failed but not yet ended.
+        self._openings: Deadlines[ServerOpening]
+        self._leaving: set[ServerOpening] = set()
+        #: What runs for which connection: its handler, and then what closes it.
+        self._handlers: dict[asyncio.Task[None], ServerConnection] = {}
+        self._plain_handler: Any = None
         self._closed: asyncio.Future[None] | None = None
         self._close_task: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -130,18 +138,46 @@ class Server:
         """The open connections."""
         return {connection for connection in self._connections if connection.protocol.state is OPEN}
 
-    def _start_handler(self, connection: ServerConnection) -> None:
+    def _start_handler(self, connection: ServerConnection, loop: asyncio.AbstractEventLoop) -> None:
         self._connections.add(connection)
-        task = self.get_loop().create_task(self._handle(connection))
-        self._handlers.add(task)
-        task.add_done_callback(self._handlers.discard)
-
-    async def _handle(self, connection: ServerConnection) -> None:
+        handler = self.handler
+        if handler is not self._plain_handler:
+            if not inspect.iscoroutinefunction(handler):
+                self._watch(connection, loop.create_task(_call(handler, connection)))
+                return
+            self._plain_handler = handler
         try:
-            async with connection:
-                await self.handler(connection)
-        except Exception:
-            connection.logger.error("connection handler failed", exc_info=True)
+            running = handler(connection)
+        except Exception as exc:  # it takes other arguments
+            self._finish(connection, exc, False)
+        else:
+            self._watch(connection, loop.create_task(running))
+
+    def _watch(self, connection: ServerConnection, task: asyncio.Task[None]) -> None:
+        self._handlers[task] = connection
+        task.add_done_callback(self._on_handled)
+
+    def _on_handled(self, task: asyncio.Task[None]) -> None:
+        connection = self._handlers.pop(task)
+        is_cancelled = task.cancelled()
+        self._finish(connection, None if is_cancelled else task.exception(), is_cancelled)
+
+    def _finish(self, connection: ServerConnection, exc: BaseException | None, is_cancelled: bool) -> None:
+        """The handler has ended: so does the connection."""
+        if isinstance(exc, Exception):
+            connection.logger.error("connection handler failed", exc_info=exc)
+        if connection.protocol.state is CLOSED and type(connection).close is Connection.close:
+            return
+        is_fine = exc is None and not is_cancelled
+        closing = connection.close() if is_fine else connection.close(CloseCode.INTERNAL_ERROR)
+        task = self.get_loop().create_task(closing)
+        self._handlers[task] = connection
+        task.add_done_callback(self._on_closed)
+
+    def _on_closed(self, task: asyncio.Task[None]) -> None:
+        connection = self._handlers.pop(task)
+        if not task.cancelled() and task.exception() is not None:
+            connection.logger.error("connection handler failed", exc_info=task.exception())
 
     def close(
         self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
@@ -169,9 +205,9 @@ class Server:
             closing = [asyncio.ensure_future(connection.close(code, reason)) for connection in self.connections]
             if closing:
                 await asyncio.wait(closing)
-        if self._handlers:
-            await asyncio.wait(self._handlers)
-        for opening in list(self._openings):
+        while self._handlers:
+            await asyncio.wait(list(self._handlers))
+        for opening in [*self._openings, *self._leaving]:
             await opening.wait_lost()
         for connection in list(self._connections):
             await connection.wait_closed()
@@ -296,10 +332,15 @@ def serve(
         raise ValueError(f"unsupported compression: {compression}")
     log: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
     make_connection = ServerConnection if create_connection is None else create_connection
-    hooks = Hooks(process_request, process_response, server_header, open_timeout)
-    options = engine_options(False, max_size, log.isEnabledFor(logging.DEBUG))
-    uses_aiofastnet = resolve_aiofastnet(None)
-    is_plain = not uses_aiofastnet and kwargs.get("ssl") is None
+    is_debug = log.isEnabledFor(logging.DEBUG)
+    decisive = process_request, process_response, origins, subprotocols or None, select_subprotocol, is_debug or None
+    hooks = Hooks(
+        process_request, process_response, server_header, OrdinaryRequests.of(extensions, server_header, *decisive)
+    )
+    options = engine_options(False, max_size, is_debug)
+    # Without TLS the loop's own transports are as fast, and need a third of the memory.
+    is_plain = kwargs.get("ssl") is None
+    uses_aiofastnet = not is_plain and resolve_aiofastnet(None)
 
     def factory() -> Any:
         choose = None if select_subprotocol is None else _Selector(select_subprotocol)
@@ -323,11 +364,12 @@ def serve(
         )
         if choose is not None:
             choose.connection = weakref.ref(connection)
-        loop = asyncio.get_running_loop()
+        loop = server._openings.loop
         return engine.make_protocol(loop, options, ServerOpening(connection, server, hooks, loop), None, is_plain)
 
     async def create_server() -> asyncio.Server:
         loop = asyncio.get_running_loop()
+        server._openings = Deadlines(loop, open_timeout, ServerOpening._on_timeout)
         if kwargs.pop("unix", False):
             create = loop_method(loop, "create_unix_server", uses_aiofastnet)
             return await listen(create, factory, **kwargs)  # type: ignore[no-any-return]
@@ -349,6 +391,11 @@ def unix_serve(
         kwargs: as for `serve`.
     """
     return serve(handler, unix=True, path=path, **kwargs)
+
+
+async def _call(handler: Callable[[ServerConnection], Awaitable[None]], connection: ServerConnection) -> None:
+    """A handler that is not a coroutine function: it runs in the task of its connection like the others."""
+    await handler(connection)
 
 
 class _Selector:

@@ -51,6 +51,11 @@ class Tap:
         if self._extensions:
             connection._frame_rules = None  # reserved bits and payloads mean what the extensions say
 
+    def detach(self) -> None:
+        """Make room for them again: nothing comes any more."""
+        self._connection.__dict__.pop("on_ws_frame", None)
+        self._connection.__dict__.pop("send", None)
+
     # Receiving
 
     def receive(self, transport: Any, received: Any) -> None:
