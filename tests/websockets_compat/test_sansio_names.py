@@ -1,12 +1,8 @@
-"""The names of the Sans-I/O modules are those of websockets 17.4, with the same signatures.
-
-What differs on purpose stands in a table with its reason; an entry that has stopped being true fails too.
-"""
+"""Constants of the Sans-I/O modules, and the environment that sets them. For all names see test_names.py."""
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import subprocess
 import sys
@@ -21,76 +17,9 @@ theirs = pytest.importorskip("websockets", reason="websockets is not installed: 
 if theirs.__version__ != "17.4":
     pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
 
-MODULES = ("protocol", "client", "server", "extensions", "extensions.base", "extensions.permessage_deflate")
-PROTOCOLS = (
-    "protocol.Protocol",
-    *("client.ClientProtocol", "client.ClientConnection"),
-    *("server.ServerProtocol", "server.ServerConnection"),
-)
-#: Names that we do not have.
-MISSING = {
-    f"{protocol}.{name}": "our parser is no generator; no documentation mentions this one"
-    for protocol in PROTOCOLS
-    for name in ("parse", "discard")
-}
-
 
 def load(root: str, module: str) -> Any:
     return importlib.import_module(f"{root}.{module}")
-
-
-def public(module: Any) -> dict[str, Any]:
-    """What a module defines itself, its classes' members included."""
-    names: dict[str, Any] = {}
-    for name, value in vars(module).items():
-        if name.startswith("_") or inspect.ismodule(value) or getattr(value, "__module__", None) != module.__name__:
-            continue
-        names[name] = value
-        if inspect.isclass(value):
-            members = inspect.getmembers(value)
-            names.update({f"{name}.{key}": member for key, member in members if not key.startswith("_")})
-            names[f"{name}.__init__"] = value.__init__
-    return names
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_all(module: str) -> None:
-    ours, other = load("picows.websockets", module), load("websockets", module)
-    assert sorted(getattr(ours, "__all__", [])) == sorted(getattr(other, "__all__", []))
-
-
-def test_names() -> None:
-    missing = {
-        f"{module}.{name}"
-        for module in MODULES
-        for name in public(load("websockets", module))
-        if is_missing(load("picows.websockets", module), name)
-    }
-    assert missing == set(MISSING)
-
-
-def is_missing(module: Any, name: str) -> bool:
-    value = module
-    for part in name.split("."):
-        if not hasattr(value, part):
-            return True
-        value = getattr(value, part)
-    return False
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_signatures(module: str) -> None:
-    ours, other = load("picows.websockets", module), load("websockets", module)
-    for name, value in public(other).items():
-        if inspect.isfunction(value) and f"{module}.{name}" not in MISSING:
-            found = ours
-            for part in name.split("."):
-                found = getattr(found, part)
-            parameters = [
-                [(p.name, p.kind, repr(p.default)) for p in inspect.signature(function).parameters.values()]
-                for function in (found, value)
-            ]
-            assert parameters[0] == parameters[1], name
 
 
 @pytest.mark.parametrize("name", ["Side", "State"])

@@ -30,6 +30,7 @@ from .headers import (
     parse_subprotocol,
 )
 from .http11 import Request, Response
+from .imports import lazy_import
 from .protocol import CLIENT, CONNECTING, OPEN, State
 from .streams import StreamReader
 from .typing import ExtensionName, ExtensionParameter, LoggerLike, Origin, Subprotocol
@@ -247,3 +248,14 @@ def process_exception(exc: Exception) -> Exception | None:
     if isinstance(exc, InvalidStatus) and exc.response.status_code in _TRANSIENT:
         return None
     return exc
+
+
+# The names of the implementation before websockets 14 lead to what does their work today.
+lazy_import(
+    globals(),
+    deprecated_aliases={
+        "WebSocketClientProtocol": "._legacy",
+        "connect": ".asyncio.client",
+        "unix_connect": ".asyncio.client",
+    },
+)

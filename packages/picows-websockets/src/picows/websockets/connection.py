@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-from .protocol import SEND_EOF, Side, State
-from .protocol import Protocol as Connection
-
-__all__ = ["SEND_EOF", "Connection", "Side", "State"]
+from .protocol import SEND_EOF as SEND_EOF
+from .protocol import Protocol as Connection  # noqa: F401
+from .protocol import Side as Side
+from .protocol import State as State
 
 warnings.warn(
     "websockets.connection was renamed to websockets.protocol and Connection was renamed to Protocol",

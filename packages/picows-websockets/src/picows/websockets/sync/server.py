@@ -129,7 +129,7 @@ class Server:
         logger: as given.
     """
 
-    SHUTDOWN_POLLING_INTERVAL = 1.0
+    SHUTDOWN_POLLING_INTERVAL = 0.1
 
     def __init__(
         self,
