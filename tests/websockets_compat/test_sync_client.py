@@ -19,6 +19,7 @@ theirs = pytest.importorskip("websockets", reason="websockets is not installed: 
 if theirs.__version__ != "17.4":
     pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
 
+from fixtures.api_cases import ANSWERS, FRAGMENTS, RECEIVED  # noqa: E402
 from fixtures.sync_api import (  # noqa: E402
     OURS,
     THEIRS,
@@ -48,20 +49,6 @@ def both(scenario: Callable[[Any], Any]) -> None:
 def connect(lib: Any, uri: str, **kwargs: Any) -> Any:
     arguments = {"legacy": True, "compression": None, "close_timeout": TIMEOUT_S, "proxy": None, **kwargs}
     return lib.client.connect(uri, **arguments)
-
-
-RECEIVED: dict[str, tuple[list[bytes], dict[str, Any]]] = {
-    "text and binary": ([frame(TEXT, b"a"), frame(BINARY, b"b"), frame(TEXT)], {}),
-    "fragments": ([frame(TEXT, b"a", fin=False), frame(PING), frame(CONT, b"b", fin=False), frame(CONT, b"")], {}),
-    "close": ([frame(TEXT, b"a"), frame(CLOSE, b"\x03\xe8bye")], {}),
-    "close without a code": ([frame(CLOSE)], {}),
-    "close 1001": ([frame(CLOSE, b"\x03\xe9")], {}),
-    "close 4000": ([frame(CLOSE, b"\x0f\xa0hi")], {}),
-    "close in a message": ([frame(TEXT, b"a", fin=False), frame(CLOSE, b"\x03\xe8")], {}),
-    "too big": ([frame(TEXT, b"12345")], {"max_size": 4}),
-    "too big in fragments": ([frame(TEXT, b"123", fin=False), frame(CONT, b"45")], {"max_size": 4}),
-    "fragment too big": ([frame(TEXT, b"123", fin=False), frame(CONT, b"45")], {"max_size": (10, 2)}),
-}
 
 
 @pytest.mark.parametrize(("frames", "arguments"), RECEIVED.values(), ids=list(RECEIVED))
@@ -133,16 +120,6 @@ def test_reset() -> None:
     both(scenario)
 
 
-#: What a server answers to the request.
-ANSWERS = {
-    "nothing": b"",
-    "403": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!",
-    "not HTTP": b"hello\r\n\r\n",
-    "no accept": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    "cut": b"HTTP/1.1 101 Switching",
-}
-
-
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=list(ANSWERS))
 def test_refused(answer: bytes) -> None:
     def scenario(lib: Any) -> Any:
@@ -205,21 +182,6 @@ def test_misuse() -> None:
             return calls, connection.state.name
 
     both(scenario)
-
-
-def raising(*fragments: Any) -> Any:
-    yield from fragments
-    raise KeyError("fragment")
-
-
-FRAGMENTS: dict[str, Callable[[], Any]] = {
-    "good": lambda: ["a", "b"],
-    "bytes": lambda: [b"a", bytearray(b"b")],
-    "mixed": lambda: ["a", b"b"],
-    "of another type": lambda: [1],
-    "error": lambda: raising("a"),
-    "error at once": lambda: raising(),
-}
 
 
 @pytest.mark.parametrize("fragments", FRAGMENTS.values(), ids=list(FRAGMENTS))

@@ -16,6 +16,7 @@ theirs = pytest.importorskip("websockets", reason="websockets is not installed: 
 if theirs.__version__ != "17.4":
     pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
 
+from fixtures.api_cases import PROXIES  # noqa: E402
 from fixtures.sync_api import (  # noqa: E402
     OURS,
     THEIRS,
@@ -100,13 +101,6 @@ def test_reconnecting() -> None:
         return seen, again, failures, given_up
 
     both(scenario)
-
-
-PROXIES = {
-    "407": ("http", b"HTTP/1.1 407 Auth\r\nContent-Length: 1\r\n\r\na"),
-    "not HTTP": ("http", b"hello\r\n\r\n"),
-    "end": ("http", b""),
-}
 
 
 @pytest.mark.parametrize(("scheme", "answer"), PROXIES.values(), ids=list(PROXIES))

@@ -20,17 +20,18 @@ theirs = pytest.importorskip("websockets", reason="websockets is not installed: 
 if theirs.__version__ != "17.4":
     pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
 
+from fixtures.api_cases import CREDENTIALS, HOOKS, REQUESTS  # noqa: E402
 from fixtures.certificates import make_certificates  # noqa: E402
 from fixtures.sync_api import (  # noqa: E402
     OURS,
     THEIRS,
     TIMEOUT_S,
+    ask,
     echo,
     library,
     outcome,
     peer,
     read_head,
-    read_to_end,
     running,
     serving,
     stable,
@@ -46,20 +47,6 @@ def both(scenario: Callable[[Any], Any]) -> None:
 
 def connect(lib: Any, uri: str, **kwargs: Any) -> Any:
     return lib.client.connect(uri, **{"legacy": True, "proxy": None, **kwargs})
-
-
-def ask(port: int, *headers: bytes, first: bytes = b"GET / HTTP/1.1", raw: bytes | None = None) -> bytes:
-    """Send a request, and read the response; of an accepted one its head."""
-    lines = [
-        first, b"Host: x", b"Upgrade: websocket", b"Connection: Upgrade",
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Version: 13", *headers, b"", b"",
-    ]  # fmt: skip
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as sock:
-        sock.sendall(b"\r\n".join(lines) if raw is None else raw)
-        answer = read_head(sock)
-        if answer.startswith(b"HTTP/1.1 101"):
-            return stable(answer.partition(b"\r\n\r\n")[0])
-        return stable(answer + read_to_end(sock))
 
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)
@@ -122,18 +109,6 @@ def test_unix(client: str, server: str, tmp_path: Path) -> None:
     thread.join(TIMEOUT_S)
 
 
-REQUESTS: dict[str, tuple[list[bytes], dict[str, Any]]] = {
-    "plain": ([], {}),
-    "POST": ([], {"first": b"POST / HTTP/1.1"}),
-    "HTTP/1.0": ([], {"first": b"GET / HTTP/1.0"}),
-    "no upgrade": ([], {"raw": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"}),
-    "not HTTP": ([], {"raw": b"hello\r\n\r\n"}),
-    "origin": ([b"Origin: evil"], {}),
-    "subprotocol": ([b"Sec-WebSocket-Protocol: b, a"], {}),
-    "extension": ([b"Sec-WebSocket-Extensions: permessage-deflate"], {}),
-}
-
-
 @pytest.mark.parametrize(("headers", "arguments"), REQUESTS.values(), ids=list(REQUESTS))
 @pytest.mark.parametrize("options", [{}, {"origins": [None], "subprotocols": ["a", "c"], "server_header": None}])
 def test_requests(headers: list[bytes], arguments: dict[str, Any], options: dict[str, Any]) -> None:
@@ -152,26 +127,6 @@ def test_slow_client_is_dropped() -> None:
     both(scenario)
 
 
-def answers(status: int) -> Callable[..., Any]:
-    return lambda connection, *_: connection.respond(status, "text")
-
-
-def fails(*_: Any) -> Any:
-    raise KeyError("hook")
-
-
-HOOKS: dict[str, dict[str, Any]] = {
-    "request: None": {"process_request": lambda *_: None},
-    "request: response": {"process_request": answers(418)},
-    "request: error": {"process_request": fails},
-    "response: changed": {"process_response": lambda c, q, response: response.headers.update({"X-A": "b"})},
-    "response: another": {"process_response": answers(418)},
-    "response: error": {"process_response": fails},
-    "select": {"select_subprotocol": lambda connection, offered: offered[-1]},
-    "select: error": {"select_subprotocol": fails},
-}
-
-
 @pytest.mark.parametrize("options", HOOKS.values(), ids=list(HOOKS))
 def test_hooks(options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     def scenario(lib: Any) -> Any:
@@ -187,15 +142,6 @@ def test_wrong_return_value_of_a_hook() -> None:
     """Theirs hangs up without a word."""
     with serving(library(OURS), echo, process_request=lambda *_: 5) as serves:
         assert ask(serves.port).startswith(b"HTTP/1.1 500 ")
-
-
-CREDENTIALS: dict[str, tuple[dict[str, Any], str]] = {
-    "right": ({"credentials": ("u", "p")}, "u:p@"),
-    "wrong": ({"credentials": ("u", "p")}, "u:q@"),
-    "none": ({"credentials": [("u", "p"), ("v", "q")]}, ""),
-    "several": ({"credentials": [("u", "p"), ("v", "q")]}, "v:q@"),
-    "function": ({"check_credentials": lambda username, password: username == password}, "x:x@"),
-}
 
 
 @pytest.mark.parametrize(("options", "user_info"), CREDENTIALS.values(), ids=list(CREDENTIALS))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._broadcast import encode_message
-from ..exceptions import ConnectionClosed
+from ..exceptions import ConcurrencyError, ConnectionClosed
 from ..typing import DataLike
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def broadcast(
         try:
             if connection._begin_broadcast(data, is_text):
                 begun.append(connection)
-        except RuntimeError as exc:
+        except ConcurrencyError as exc:
             _skip(connection, exc, skipped if raise_exceptions else None)
     await trio.lowlevel.checkpoint()
     for connection in begun:  # all of them are written to meanwhile
@@ -58,7 +58,7 @@ async def broadcast(
 def _skip(connection: Connection, exc: Exception, skipped: list[Exception] | None) -> None:
     if skipped is not None:
         skipped.append(exc)
-    elif isinstance(exc, RuntimeError):
+    elif isinstance(exc, ConcurrencyError):
         connection.logger.warning("skipped broadcast: %s", exc)
     else:
         connection.logger.warning("skipped broadcast: failed to write message: %s", exc)

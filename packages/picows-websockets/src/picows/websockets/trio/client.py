@@ -77,8 +77,7 @@ class ClientConnection(Connection):
         request = self.request = prepare_request(protocol, additional_headers, user_agent_header)
         protocol.send_request(request)
         self._writer.queue += protocol.data_to_send()
-        if not await self._writer.flush() and self.connection_exc is not None:
-            raise self.connection_exc
+        await self._writer.flush()  # should that fail, reading tells
         early: list[Event] = []
         while self.response is None and protocol.handshake_exc is None:
             early = await self._receive_handshake()

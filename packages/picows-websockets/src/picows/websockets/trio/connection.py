@@ -257,12 +257,12 @@ class Connection(Link, Facts, trio.abc.AsyncResource):
         """Send a message without waiting. Returns whether it was sent.
 
         Raises:
-            RuntimeError: a fragmented message is being sent.
+            ConcurrencyError: a fragmented message is being sent.
         """
         if self.protocol.state is not OPEN:
             return False
         if self.send_in_progress is not None:
-            raise RuntimeError("sending a fragmented message")
+            raise ConcurrencyError("sending a fragmented message")
         (self.protocol.send_text if is_text else self.protocol.send_binary)(data)
         self._write()
         return True

@@ -154,6 +154,7 @@ class Assembler:
         self.closed = True
         self._wake()
         self.lift_limits()
+        self.pause = self.resume = _nothing  # what they belong to is freed without the garbage collector then
 
     def _begin(self) -> None:
         if self.get_in_progress:

@@ -86,15 +86,10 @@ async def enable_tls(
         What to use in place of `stream`; to be closed by the caller.
 
     Raises:
-        ssl.SSLError: it failed.
+        trio.BrokenResourceError: it failed; its cause is what the standard library says.
     """
     encrypted = trio.SSLStream(stream, context, server_hostname=server_hostname)
-    try:
-        await encrypted.do_handshake()
-    except trio.BrokenResourceError as exc:
-        if isinstance(exc.__cause__, ssl_module.SSLError):
-            raise exc.__cause__ from None
-        raise
+    await encrypted.do_handshake()
     return encrypted
 
 

@@ -133,6 +133,7 @@ class Server(trio.abc.AsyncResource):
         self._registry = Registry()
         self._is_closing = False
         self._accepting = trio.CancelScope()
+        self._serving = trio.CancelScope()
 
     @property
     def connections(self) -> set[ServerConnection]:
@@ -145,6 +146,10 @@ class Server(trio.abc.AsyncResource):
         Args:
             task_status: for `nursery.start`; it gets the server once that accepts connections.
         """
+        with self._serving:
+            await self._serve(task_status)
+
+    async def _serve(self, task_status: trio.TaskStatus[Server]) -> None:
         async with trio.open_nursery() as handlers:
             for listener in self.listeners:
                 self.logger.info("server listening on %s", get_socket_name(cast(socket.socket, listener.socket)))
@@ -161,7 +166,7 @@ class Server(trio.abc.AsyncResource):
     ) -> None:
         """Stop listening, refuse handshakes in progress with HTTP 503, close connections, and wait for their handlers.
 
-        Idempotent. It may be called from a handler, whose end it does not wait for.
+        Idempotent. It may be called from a handler, whose end it does not wait for. Cancelling it cancels the handlers.
 
         Args:
             close_connections: False leaves the connections alone; their handlers are waited for.
@@ -173,14 +178,19 @@ class Server(trio.abc.AsyncResource):
             self.logger.info("server closing")
             self._accepting.cancel()
             self._registry.stop_openings()
-        for listener in self.listeners:
-            await listener.aclose()
+        with trio.CancelScope(shield=True):  # which does not wait for anybody
+            for listener in self.listeners:
+                await listener.aclose()
         if close_connections:
             self._registry.goodbye = code, reason
+        try:
             async with trio.open_nursery() as nursery:
-                for connection in self.connections:
+                for connection in self.connections if close_connections else ():
                     nursery.start_soon(connection.aclose, code, reason)
-        await self._registry.wait()
+            await self._registry.wait()
+        except trio.Cancelled:
+            self._serving.cancel()
+            raise
         if not was_closing:
             self.logger.info("server closed")
 

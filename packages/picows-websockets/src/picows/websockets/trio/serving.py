@@ -106,14 +106,15 @@ class Acceptance:
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection."""
         async with trio.open_nursery() as nursery:
+            connection: ServerConnection | None = None
             try:
-                connection: ServerConnection | None = None
                 with trio.move_on_after(self._open_timeout):
                     connection = await self._open(nursery, stream)
                 if connection is not None and connection._has_started:
                     await self._run(connection)
             finally:
-                await trio.aclose_forcefully(stream)
+                if connection is None or not connection._has_started:  # else its own task closes the stream
+                    await trio.aclose_forcefully(stream)
 
     async def _open(self, nursery: trio.Nursery, stream: trio.abc.Stream) -> ServerConnection | None:
         """TLS and the opening handshake. Returns None if the client is refused."""

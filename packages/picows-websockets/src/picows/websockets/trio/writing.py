@@ -18,6 +18,10 @@ import trio
 _ROUNDS = 5
 
 
+def _ignore(exc: BaseException) -> None:
+    return None
+
+
 class Writer:
     """A queue of bytes to write; b"" in it shuts the writing side down.
 
@@ -85,6 +89,7 @@ class Writer:
     def stop(self) -> None:
         """Write nothing more; who waits is told that the connection broke."""
         self.is_broken = True
+        self._on_failure = _ignore  # so that what it belongs to is freed without the garbage collector
         self.queue.clear()
         if self._scope is not None:
             self._scope.cancel()
@@ -114,8 +119,9 @@ class Writer:
                 else:
                     await self._stream.send_all(data)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            on_failure = self._on_failure
             self.stop()
-            self._on_failure(exc)
+            on_failure(exc)
 
     async def _send(self, sock: trio.socket.SocketType, data: bytes) -> None:
         rest = memoryview(data)
