@@ -1,0 +1,15 @@
+"""One target of targets.py under atheris (CPython 3.11 on Linux): `atheris_target.py NAME [ARGUMENTS OF LIBFUZZER]`."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["picows"]):
+    from targets import TARGETS
+
+if __name__ == "__main__":
+    name = sys.argv.pop(1)
+    atheris.Setup(sys.argv, TARGETS[name])
+    atheris.Fuzz()
