@@ -150,8 +150,7 @@ URLS = [
 def stream(frames: list[tuple[Any, ...]], masked: bool) -> bytes:
     parts = []
     for frame in frames:
-        opcode, payload = frame[:2]
-        fin, rsv = [*frame[2:], *(1, 0)[len(frame) - 2 :]]
+        opcode, payload, fin, rsv = frame + (1, 0)[len(frame) - 2 :]
         parts.append(build(opcode, payload, fin=bool(fin), rsv=rsv, key=KEY if masked else None))
     return b"".join(parts)
 
