@@ -12,10 +12,9 @@ import socket
 import time
 from typing import Any
 
-import pytest
 from fixtures.conformance_frames import DEFLATED, LIMIT, PLAIN, answer_of, encode
 from fixtures.conformance_handshakes import REQUESTS
-from fixtures.peers import OPENING_KEY, accept_value, header_of, request_head
+from fixtures.peers import accept_value, header_of, request_head
 from fixtures.places import Place
 from fixtures.sockets import port_of
 from fixtures.wire import BINARY, CLOSE, KEY, build, take_apart
@@ -30,17 +29,11 @@ CLOSING = [name for name, case in ALL.items() if answer_of(case, "messages").cod
 #: A client does not hang up after a closing handshake, the server does.
 FAILING = [name for name in CLOSING if answer_of(ALL[name], "messages").is_failure]
 REFUSED = {name: line for name, line in REQUESTS.items() if line.status != 101}
-#: What ends with RST today, in either engine. Lines leave these lists when we read on until the peer's FIN.
+#: What may end with RST today, in either engine: all that is closed while input is unread. They become empty when we
+#: read on until the peer's FIN.
 RESET_BY_SERVER = frozenset(CLOSING)
 RESET_BY_CLIENT = frozenset(FAILING)
 RESET_BY_REFUSAL: frozenset[str] = frozenset()
-
-
-def lines(names: Any, resets: frozenset[str]) -> Any:
-    reason = "O1: the socket is closed while input is unread, which sends RST instead of FIN"
-    mark = pytest.mark.xfail(reason=reason, raises=ConnectionResetError, strict=False)
-    params = [pytest.param(name, marks=[mark] if name in resets else []) for name in names]
-    return pytest.mark.parametrize("name", params)
 
 
 class Peer:
@@ -68,24 +61,28 @@ class Peer:
             head += await self.read()
         return head
 
-    async def overfill_at_once(self, data: bytes) -> bytes:
-        """What the other side says, which hangs up as soon as it has read the beginning of this."""
+    async def overfill_at_once(self, data: bytes) -> tuple[bytes, bool]:
+        """What the other side says, which hangs up as soon as it has read the beginning of this; True if by a reset."""
         self.fill(data)
         return await self.read_all()
 
-    async def overfill_at_the_end(self, data: bytes, delay_s: float) -> bytes:
-        """What the other side says, which then waits so long before it hangs up: what it did not want comes last."""
+    async def overfill_at_the_end(self, data: bytes, delay_s: float) -> tuple[bytes, bool]:
+        """The same of a side that waits so long before it hangs up: what it did not want comes last."""
         self.sock.send(data)
         received = await self.read()
         self.loop.call_at(self.loop.time(), self.fill)
         time.sleep(2 * delay_s)  # now two timers are due, this one first, and nothing is read in between
-        return received + await self.read_all()
+        rest, is_reset = await self.read_all()
+        return received + rest, is_reset
 
-    async def read_all(self) -> bytes:
+    async def read_all(self) -> tuple[bytes, bool]:
         received = b""
-        while piece := await self.read():
-            received += piece
-        return received
+        try:
+            while piece := await self.read():
+                received += piece
+        except ConnectionResetError:
+            return received, True
+        return received, False
 
 
 def make_listener(place: Place, name: str, client: bool) -> Any:
@@ -93,51 +90,70 @@ def make_listener(place: Place, name: str, client: bool) -> Any:
     return place.engine.WSMessageListener(max_message_size=LIMIT, max_queue=None, codec=codec)
 
 
-async def converse(peer: Peer, name: str, to_client: bool) -> None:
-    """One CLOSE, with the code of the table; then the end."""
+def constant(listener: Any) -> Any:
+    """A listener factory."""
+    return lambda *args: listener
+
+
+async def converse(peer: Peer, name: str, to_client: bool) -> bool:
+    """One CLOSE, with the code of the table; then the end. True if that is a reset."""
     answer, data = answer_of(ALL[name], "messages"), encode(ALL[name], to_client)
     if answer.is_failure:
-        received = await peer.overfill_at_the_end(data, FAREWELL_S)
+        received, is_reset = await peer.overfill_at_the_end(data, FAREWELL_S)
     else:
-        received = await peer.overfill_at_once(data)
+        received, is_reset = await peer.overfill_at_once(data)
     (frame,) = take_apart(received)
     assert frame.opcode == CLOSE
     assert int.from_bytes(frame.payload[:2], "big") == answer.code
+    return is_reset
 
 
-@lines(CLOSING, RESET_BY_SERVER)
-async def test_server(place: Place, name: str) -> None:
-    listener = make_listener(place, name, client=False)
-    server = await place.serve(lambda request: listener)
-    with socket.create_connection(("127.0.0.1", port_of(server))) as sock:
-        peer = Peer(sock, is_client=True)
-        sock.send(request_head())
-        await peer.read_head()
-        await converse(peer, name, to_client=False)
+async def test_server(place: Place) -> None:
+    resets = set()
+    for name in CLOSING:
+        listener = make_listener(place, name, client=False)
+        server = await place.serve(constant(listener))
+        with socket.create_connection(("127.0.0.1", port_of(server))) as sock:
+            peer = Peer(sock, is_client=True)
+            sock.send(request_head())
+            await peer.read_head()
+            if await converse(peer, name, to_client=False):
+                resets.add(name)
+    assert resets <= RESET_BY_SERVER
 
 
-@lines(FAILING, RESET_BY_CLIENT)
-async def test_client(place: Place, name: str) -> None:
-    listener = make_listener(place, name, client=True)
+async def accept(peer: Peer) -> None:
+    """Answer the request."""
+    key = header_of(await peer.read_head(), "Sec-WebSocket-Key")
+    head = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    peer.sock.send(f"{head}Sec-WebSocket-Accept: {accept_value(str(key))}\r\n\r\n".encode())
+
+
+async def test_client(place: Place) -> None:
+    resets = set()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"ws://127.0.0.1:{listening.getsockname()[1]}/"
-        connecting = asyncio.ensure_future(place.connect(lambda: listener, url))
-        await asyncio.sleep(0)
         listening.setblocking(False)
-        sock, _ = await asyncio.get_running_loop().sock_accept(listening)
-        with sock:
-            peer = Peer(sock, is_client=False)
-            key = header_of(await peer.read_head(), "Sec-WebSocket-Key")
-            head = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            sock.send(f"{head}Sec-WebSocket-Accept: {accept_value(key or OPENING_KEY)}\r\n\r\n".encode())
-            await connecting
-            await converse(peer, name, to_client=True)
+        url = f"ws://127.0.0.1:{listening.getsockname()[1]}/"
+        for name in FAILING:
+            listener = make_listener(place, name, client=True)
+            connecting = asyncio.ensure_future(place.connect(constant(listener), url))
+            sock, _ = await asyncio.get_running_loop().sock_accept(listening)
+            with sock:
+                peer = Peer(sock, is_client=False)
+                await accept(peer)
+                await connecting
+                if await converse(peer, name, to_client=True):
+                    resets.add(name)
+    assert resets <= RESET_BY_CLIENT
 
 
-@lines(REFUSED, RESET_BY_REFUSAL)
-async def test_refusal(place: Place, name: str) -> None:
-    line = REFUSED[name]
+async def test_refusal(place: Place) -> None:
+    resets = set()
     server = await place.serve(lambda request: place.engine.WSListener())
-    with socket.create_connection(("127.0.0.1", port_of(server))) as sock:
-        answer = await Peer(sock, is_client=True).overfill_at_once(line.data)
-    assert answer.startswith(f"HTTP/1.1 {line.status} ".encode())
+    for name, line in REFUSED.items():
+        with socket.create_connection(("127.0.0.1", port_of(server))) as sock:
+            answer, is_reset = await Peer(sock, is_client=True).overfill_at_once(line.data)
+        assert answer.startswith(f"HTTP/1.1 {line.status} ".encode()), name
+        if is_reset:
+            resets.add(name)
+    assert resets <= RESET_BY_REFUSAL
