@@ -1,88 +1,15 @@
-"""The trio API has the names, signatures and defaults of websockets 17.4, and needs trio."""
+"""The trio API needs trio, and is loaded when it is asked for. Its names and signatures: test_names.py."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import subprocess
 import sys
-from typing import Any
 
 import pytest
-from fixtures.compat import skip_unless_comparable
-from fixtures.signatures import methods, parameters
 
-skip_unless_comparable()
-pytest.importorskip("trio", reason="trio is not installed: pip install trio")
-
-MODULES = ["client", "server", "connection", "router", "messages", "utils"]
-SPECIAL = ("__aenter__", "__aexit__", "__aiter__")
-#: Methods of theirs that are how, not what: `link` and `writing` do that here.
-INTERNAL = {
-    "acknowledge_pending_pings", "acknowledge_pings", "close_stream", "keepalive", "pause_reading", "recv_events",
-    "resume_reading", "send_context", "send_data", "start_keepalive",
-}  # fmt: skip
-
-
-def modules(name: str) -> tuple[Any, Any]:
-    return importlib.import_module(f"picows.websockets.trio.{name}"), importlib.import_module(f"websockets.trio.{name}")
-
-
-EXPORTS = [(name, export) for name in MODULES for export in modules(name)[1].__all__]
-METHODS = [
-    (name, export, method)
-    for name, export in EXPORTS
-    if inspect.isclass(getattr(modules(name)[1], export))
-    for method in methods(getattr(modules(name)[1], export), SPECIAL)
-    if method not in INTERNAL
-]
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_export_the_same(name: str) -> None:
-    ours, their = modules(name)
-    assert list(ours.__all__) == list(their.__all__)
-
-
-@pytest.mark.parametrize(("name", "export"), EXPORTS)
-def test_signatures(name: str, export: str) -> None:
-    ours, their = (getattr(module, export) for module in modules(name))
-    assert inspect.iscoroutinefunction(ours) is inspect.iscoroutinefunction(their)
-    if export == "Assembler":  # whose defaults are functions
-        assert list(inspect.signature(ours).parameters) == list(inspect.signature(their).parameters)
-    else:
-        assert parameters(ours) == parameters(their)
-
-
-@pytest.mark.parametrize(("name", "export", "method"), METHODS)
-def test_methods(name: str, export: str, method: str) -> None:
-    ours, their = (getattr(getattr(module, export), method) for module in modules(name))
-    assert parameters(ours) == parameters(their)
-    assert inspect.iscoroutinefunction(ours) is inspect.iscoroutinefunction(their)
-
-
-@pytest.mark.parametrize(("name", "export"), EXPORTS)
-def test_properties(name: str, export: str) -> None:
-    ours, their = (getattr(module, export) for module in modules(name))
-    for attribute, value in vars(their).items() if inspect.isclass(their) else ():
-        if isinstance(value, property):
-            assert isinstance(getattr(ours, attribute), property), attribute
-
-
-@pytest.mark.parametrize("export", ["Connection", "ClientConnection", "ServerConnection", "Server"])
-def test_resources(export: str) -> None:
-    import trio
-
-    module = {"Connection": "connection", "ClientConnection": "client"}.get(export, "server")
-    assert all(issubclass(getattr(part, export), trio.abc.AsyncResource) for part in modules(module))
-
-
-def test_client_names() -> None:
-    ours, their = modules("client")
-    assert ours.MAX_REDIRECTS == their.MAX_REDIRECTS
-    assert ours.process_exception.__name__ == their.process_exception.__name__
-    assert not hasattr(ours.connect, "__await__")
-
+if sys.version_info < (3, 11):
+    pytest.skip("picows.websockets needs Python 3.11, as websockets 17 does", allow_module_level=True)
+pytest.importorskip("picows.websockets", reason="picows-websockets is not installed")
 
 PROGRAM = """
 import sys
@@ -106,11 +33,13 @@ import picows.websockets
 picows.websockets.install()
 import picows.websockets.trio.server, websockets.trio.client, websockets.trio.server
 assert websockets.trio.client.connect.__module__ == "picows.websockets.trio.client"
+assert not hasattr(websockets.trio.client.connect, "__await__")
 assert websockets.trio.server is picows.websockets.trio.server
 print(websockets.trio.server.serve.__name__)
 """
 
 
 def test_under_the_name_of_the_library() -> None:
+    pytest.importorskip("trio", reason="trio is not installed: pip install trio")
     output = subprocess.run([sys.executable, "-c", INSTALLED], capture_output=True, text=True, check=True).stdout
     assert output == "serve\n"
