@@ -30,10 +30,10 @@ Work = Callable[[], Any]
 def join_fragments(engine: Any, count: int) -> Work:
     """A message of so many fragments of 256 bytes."""
     connection = Connection(engine, listener=engine.WSMessageListener())
-    data = fragments(connection, BINARY, *[b"x" * 256] * count)
+    pieces = bytewise(fragments(connection, BINARY, *[b"x" * 256] * count), 64 * 1024)
 
     def work() -> None:
-        connection.feed(data)
+        connection.feed(*pieces)
         recv(connection)
 
     return work
