@@ -183,6 +183,12 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
 
     def _note_closing(self) -> None:
         """A CLOSE frame was sent or received."""
+        self._note_frames()
+        if self.protocol.state is OPEN:
+            self.protocol.state = CLOSING
+        self._start_close_timer()
+
+    def _note_frames(self) -> None:
         protocol = self.protocol
         record = self._transport.close_handshake
         if record is not None and (protocol.close_rcvd is None or protocol.close_sent is None):
@@ -190,19 +196,19 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
             protocol.close_sent = sent = received if record.sent == record.recv else _as_close(record.sent)
             if received is not None and sent is not None:
                 protocol.close_rcvd_then_sent = bool(record.recv_then_sent)
-        if protocol.state is OPEN:
-            protocol.state = CLOSING
-        self._start_close_timer()
 
     def _start_close_timer(self) -> None:
         """Whatever is still to be sent, and whatever the peer does: that is over after `close_timeout`."""
-        if self._keepalive is not None:
-            self._keepalive.stop()
-            self._keepalive = None
+        self._stop_keepalive()
         if self._closing is None and self.close_timeout is not None and not self._is_nearly_closed():
             loop = self._transport._loop
             self._closing = deadlines(loop, self.close_timeout, Connection._on_close_timeout)
             self._closing.add(self)
+
+    def _stop_keepalive(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
 
     def _is_nearly_closed(self) -> bool:
         """Whether nothing is left that could take time."""
@@ -385,7 +391,8 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
 
     def on_ws_disconnected(self, transport: Any) -> None:
         """The TCP connection has ended."""
-        self._note_closing()
+        self._note_frames()
+        self._stop_keepalive()
         protocol = self.protocol
         if protocol.parser_exc is None and protocol.close_rcvd is None and not self._is_failing:
             protocol.parser_exc = EOFError("unexpected end of stream")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import re
 import weakref
@@ -126,9 +125,8 @@ class Server:
         #: Handshakes in progress, and those that have failed but not yet ended.
         self._openings: Deadlines[ServerOpening]
         self._leaving: set[ServerOpening] = set()
-        #: What runs for which connection: its handler, and then what closes it.
-        self._handlers: dict[asyncio.Task[None], ServerConnection] = {}
-        self._plain_handler: Any = None
+        #: Of each connection, until it is closed and its handler has ended.
+        self._handlers: dict[ServerConnection, asyncio.Task[None]] = {}
         self._closed: asyncio.Future[None] | None = None
         self._close_task: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -140,44 +138,22 @@ class Server:
 
     def _start_handler(self, connection: ServerConnection, loop: asyncio.AbstractEventLoop) -> None:
         self._connections.add(connection)
-        handler = self.handler
-        if handler is not self._plain_handler:
-            if not inspect.iscoroutinefunction(handler):
-                self._watch(connection, loop.create_task(_call(handler, connection)))
-                return
-            self._plain_handler = handler
+        self._handlers[connection] = loop.create_task(self._handle(connection))
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        # Nothing here costs a turn of the loop, and no callback of the task does: most connections are short.
         try:
-            running = handler(connection)
-        except Exception as exc:  # it takes other arguments
-            self._finish(connection, exc, False)
-        else:
-            self._watch(connection, loop.create_task(running))
-
-    def _watch(self, connection: ServerConnection, task: asyncio.Task[None]) -> None:
-        self._handlers[task] = connection
-        task.add_done_callback(self._on_handled)
-
-    def _on_handled(self, task: asyncio.Task[None]) -> None:
-        connection = self._handlers.pop(task)
-        is_cancelled = task.cancelled()
-        self._finish(connection, None if is_cancelled else task.exception(), is_cancelled)
-
-    def _finish(self, connection: ServerConnection, exc: BaseException | None, is_cancelled: bool) -> None:
-        """The handler has ended: so does the connection."""
-        if isinstance(exc, Exception):
-            connection.logger.error("connection handler failed", exc_info=exc)
-        if connection.protocol.state is CLOSED and type(connection).close is Connection.close:
-            return
-        is_fine = exc is None and not is_cancelled
-        closing = connection.close() if is_fine else connection.close(CloseCode.INTERNAL_ERROR)
-        task = self.get_loop().create_task(closing)
-        self._handlers[task] = connection
-        task.add_done_callback(self._on_closed)
-
-    def _on_closed(self, task: asyncio.Task[None]) -> None:
-        connection = self._handlers.pop(task)
-        if not task.cancelled() and task.exception() is not None:
-            connection.logger.error("connection handler failed", exc_info=task.exception())
+            code = CloseCode.INTERNAL_ERROR
+            try:
+                await self.handler(connection)
+                code = CloseCode.NORMAL_CLOSURE
+            finally:
+                if connection.protocol.state is not CLOSED or type(connection).close is not Connection.close:
+                    await connection.close(code)
+        except Exception:
+            connection.logger.error("connection handler failed", exc_info=True)
+        finally:
+            del self._handlers[connection]
 
     def close(
         self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
@@ -205,8 +181,8 @@ class Server:
             closing = [asyncio.ensure_future(connection.close(code, reason)) for connection in self.connections]
             if closing:
                 await asyncio.wait(closing)
-        while self._handlers:
-            await asyncio.wait(list(self._handlers))
+        if self._handlers:
+            await asyncio.wait(list(self._handlers.values()))
         for opening in [*self._openings, *self._leaving]:
             await opening.wait_lost()
         for connection in list(self._connections):
@@ -391,11 +367,6 @@ def unix_serve(
         kwargs: as for `serve`.
     """
     return serve(handler, unix=True, path=path, **kwargs)
-
-
-async def _call(handler: Callable[[ServerConnection], Awaitable[None]], connection: ServerConnection) -> None:
-    """A handler that is not a coroutine function: it runs in the task of its connection like the others."""
-    await handler(connection)
 
 
 class _Selector:
