@@ -17,8 +17,6 @@ import environment
 
 PEERS = environment.HERE / "peers.py"
 _START_S = 30
-#: Longer than any job takes.
-_JOB_S = 300
 
 
 class Combination(NamedTuple):
@@ -41,6 +39,7 @@ class Job(NamedTuple):
     directory: Path
     #: See suite.py.
     budget: int
+    timeout_s: int
 
 
 def run(job: Job, interpreter: Path) -> str:
@@ -51,7 +50,7 @@ def run(job: Job, interpreter: Path) -> str:
             _examine_server(job, interpreter)
         else:
             _examine_client(job, interpreter)
-    except (RuntimeError, subprocess.TimeoutExpired) as exc:
+    except RuntimeError as exc:
         return str(exc)
     printed = (job.directory / "ours.log").read_text(errors="replace")
     place = printed.find("Traceback")
@@ -66,7 +65,7 @@ def _examine_server(job: Job, interpreter: Path) -> None:
             raise RuntimeError(f"our server did not start, see {job.directory}/ours.log")
         spec = {"servers": [{"agent": "picows", "url": f"ws://127.0.0.1:{port}"}]}
         with _suite(job, interpreter, "fuzzingclient", spec) as suite:
-            _wait(suite, f"the suite, see {job.directory}/suite.log")
+            _wait(suite, job, f"the suite, see {job.directory}/suite.log")
         if ours.poll() is not None:
             raise RuntimeError(f"our server ended by itself, see {job.directory}/ours.log")
 
@@ -79,7 +78,7 @@ def _examine_client(job: Job, interpreter: Path) -> None:
     with _suite(job, interpreter, "fuzzingserver", {"url": url}) as suite:
         _wait_for_port(port, suite)
         with _ours(job, url) as ours:
-            _wait(ours, f"our client, see {job.directory}/ours.log")
+            _wait(ours, job, f"our client, see {job.directory}/ours.log")
 
 
 @contextlib.contextmanager
@@ -125,8 +124,11 @@ def _started(
                     process.kill()
 
 
-def _wait(process: subprocess.Popen[bytes], name: str) -> None:
-    status = process.wait(_JOB_S)
+def _wait(process: subprocess.Popen[bytes], job: Job, name: str) -> None:
+    try:
+        status = process.wait(job.timeout_s)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{job.timeout_s} s were not enough for {name}") from None
     if status:
         raise RuntimeError(f"exit status {status} of {name}")
 

@@ -19,13 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 import environment
 import processes
 from processes import Combination, Job
-from verdicts import EXPECTED, Verdict, compare, read_reports
+from verdicts import EXPECTED, MISSING, Verdict, compare, read_reports
 
 REPORTS = environment.HOME / "reports"
 COMBINATIONS = [Combination(*parts) for parts in itertools.product(("core", "pure"), EXPECTED, ("server", "client"))]
 #: Columns of the table; what is none of these is "other".
 COLUMNS = ("OK", "INFORMATIONAL", "NON-STRICT", "FAILED")
 MOST_SHOWN = 20
+#: Groups of cases that are a job of their own.
+LARGE = ("9", "12", "13")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -34,6 +36,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", default=[], help="combinations with all of these words, as `core server`")
     parser.add_argument("--jobs", type=int, default=4, help="processes of the suite at a time: they mostly wait")
     parser.add_argument("--bytes", type=int, default=1 << 20, help="of a case in 12 and 13; 0 is 1,000 messages each")
+    parser.add_argument("--timeout", type=int, default=900, help="seconds for one process of the suite")
     parser.add_argument("-v", "--verbose", action="store_true", help="the suite's words about each difference")
     return parser.parse_args(arguments)
 
@@ -51,11 +54,14 @@ def choose_cases(selection: str, numbers: list[str]) -> list[str]:
     return [number for number in numbers if number in chosen]
 
 
-def make_jobs(combination: Combination, cases: list[str], budget: int) -> list[Job]:
-    """Cases 9 take processor time, the others wait for what must not come: they go well beside each other."""
-    parts = [[case for case in cases if case.startswith("9.") is is_large] for is_large in (True, False)]
+def make_jobs(combination: Combination, cases: list[str], options: argparse.Namespace) -> list[Job]:
+    """Cases 9, 12 and 13 take processor time, the others wait for what must not come: they go well together."""
+    parts: dict[str, list[str]] = {}
+    for case in cases:
+        group = case.partition(".")[0]
+        parts.setdefault(group if group in LARGE else "small", []).append(case)
     place = REPORTS / str(combination).replace(" ", "-")
-    return [Job(combination, part, place / str(at), budget) for at, part in enumerate(parts) if part]
+    return [Job(combination, part, place / name, options.bytes, options.timeout) for name, part in parts.items()]
 
 
 def report(combination: Combination, cases: list[str], found: dict[str, Verdict], seconds: float, verbose: bool) -> int:
@@ -66,12 +72,13 @@ def report(combination: Combination, cases: list[str], found: dict[str, Verdict]
     known = sum(case in cases for case in EXPECTED[combination.api])
     numbers = "".join(f"{count:>14}" for count in (*(counts[name] for name in COLUMNS), other, known))
     print(f"{combination!s:24}{len(found):>4}/{len(cases)}{numbers}{len(differences):>13}{seconds:>9.1f}", flush=True)
-    for case, expected, verdict in differences[:MOST_SHOWN]:
+    shown = [difference for difference in differences if difference.verdict.behavior != MISSING][:MOST_SHOWN]
+    for case, expected, verdict in shown:
         print(f"    {case:9} {verdict.behavior} / {verdict.ending}, expected {expected}")
         if verbose and verdict.text:
             print(f"              {verdict.text}")
-    if len(differences) > MOST_SHOWN:
-        print(f"    and {len(differences) - MOST_SHOWN} more")
+    if len(differences) > len(shown):
+        print(f"    and {len(differences) - len(shown)} more, of which {len(cases) - len(found)} without a report")
     return len(differences)
 
 
@@ -95,7 +102,7 @@ def main(arguments: list[str]) -> int:
     headings = "".join(f"{name:>14}" for name in (*COLUMNS, "other", "known"))
     print(f"{'':24}{'cases':>7}{headings}{'differences':>14}{'seconds':>9}")
     with ThreadPoolExecutor(options.jobs) as executor:
-        jobs = {one: make_jobs(one, cases, options.bytes) for one in combinations}
+        jobs = {one: make_jobs(one, cases, options) for one in combinations}
         running = {one: [executor.submit(run, job) for job in jobs[one]] for one in combinations}
         for one in combinations:
             results = [future.result() for future in running[one]]
