@@ -22,6 +22,8 @@ if theirs.__version__ != "17.4":
 
 from fixtures.sansio import EOF, Library, cut, frame, record, show_event, show_exception, total  # noqa: E402
 
+from picows.websockets import fast_zlib  # noqa: E402
+
 OURS, THEIRS = Library("picows.websockets"), Library("websockets")
 TEXT, CONT, PING = 1, 0, 9
 NAMES = "server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits", "client_max_window_bits"
@@ -162,7 +164,7 @@ def frames(library: Library, parts: list[bytes]) -> list[Any]:
 @pytest.mark.parametrize("settings", [None, {"memLevel": 5}, {"level": 1}])
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_same_bytes(combination: tuple[Any, ...], settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("picows.websockets.fast_zlib.library", zlib)  # others compress to other bytes
+    monkeypatch.setattr(fast_zlib, "library", zlib)  # others compress to other bytes
 
     def run(library: Library) -> list[Any]:
         extension = library.deflate.PerMessageDeflate(*combination, settings)
@@ -261,7 +263,9 @@ RECEIVED: dict[str, tuple[list[bytes], Any]] = {
 
 @pytest.mark.parametrize("size", [1, 10_000])
 @pytest.mark.parametrize("name", RECEIVED)
-def test_receiving(name: str, size: int) -> None:
+def test_receiving(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fast_zlib.name == "isal":  # it has other words for what is damaged, and they are compared too
+        monkeypatch.setattr(fast_zlib, "library", zlib)
     data, max_size = RECEIVED[name]
     steps = [*(step for piece in data for step in cut(piece, size)), EOF]
 
