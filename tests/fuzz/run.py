@@ -34,6 +34,7 @@ IN_PYTHON = {
     "frames": 512,
     "messages": 300,
     "twins": 300,
+    "drop_in": 300,
     "request": 1024,
     "response": 1024,
     "head": 512,
@@ -41,7 +42,9 @@ IN_PYTHON = {
     "deflate": 512,
 }
 #: Whose seeds a target uses beside its own.
-SHARED = {"twins": ["messages"], "head": ["request", "response"]}
+SHARED = {"twins": ["messages"], "drop_in": ["messages"], "head": ["request", "response"]}
+#: The package that a target is about, if that is not picows-pure's.
+NEEDS = {"twins": "picows.core", "drop_in": "picows.websockets"}
 #: An input that takes longer is a crash.
 _HANG_S = 5
 _CLANG = "needs clang with libFuzzer: apt-get install clang libclang-rt-14-dev"
@@ -62,7 +65,7 @@ class Result(NamedTuple):
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=8, help="for each target")
+    parser.add_argument("--seconds", type=int, default=7, help="for each target")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join([*IN_C, *IN_PYTHON]))
     options = parser.parse_args(arguments)
@@ -82,13 +85,19 @@ def compile_target(target: str) -> Path:
     return program
 
 
+def lacks(target: str) -> bool:
+    """Whether what a target is about is not installed."""
+    spec = importlib.util.find_spec(NEEDS.get(target, "picows"))
+    return spec is None or spec.origin is None
+
+
 def command_for(target: str) -> tuple[list[str], str]:
     """The command that fuzzes a target, or why there is none."""
     if target in IN_PYTHON:
         if importlib.util.find_spec("atheris") is None:
             return [], _ATHERIS
-        if target == "twins" and importlib.util.find_spec("picows.core") is None:
-            return [], "needs picows-core"
+        if lacks(target):
+            return [], f"needs {NEEDS[target]}"
         return [sys.executable, str(HERE / "atheris_target.py"), target], ""
     probe = ["clang", "-fsanitize=fuzzer,address", "-x", "c", "-", "-o", os.devnull]
     empty = "int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { (void)d; (void)n; return 0; }"

@@ -196,7 +196,7 @@ def handshakes(whole: bytes, cases: dict[str, list[tuple[bytes, bytes]]]) -> Ite
 
 
 def all_seeds() -> Iterator[tuple[str, str, bytes]]:
-    """(target, name, input); `twins` shares those of `messages`, and `head` those of the handshakes."""
+    """(target, name, input); `twins` and `drop_in` share those of `messages`, and `head` those of the handshakes."""
     for name, data in streams():
         yield "frames", name, b"\x2a\x55\xaa" + data  # with the rules of messages
         if not name.startswith("close-"):  # payloads do not matter there

@@ -165,6 +165,43 @@ def twins(data: bytes) -> None:
     same("core", *(converse(engine, flags, pieces) for engine in engines))
 
 
+def drop_in(data: bytes) -> None:
+    """The Sans-I/O protocol of picows.websockets: the same frames and answers, however they are cut."""
+    from picows.websockets.client import ClientProtocol
+    from picows.websockets.exceptions import ProtocolError
+    from picows.websockets.extensions.permessage_deflate import PerMessageDeflate
+    from picows.websockets.protocol import State
+    from picows.websockets.server import ServerProtocol
+    from picows.websockets.uri import parse_uri
+
+    if len(data) < 3:
+        return
+    flags, first, second = data[:3]
+
+    def read(pieces: list[bytes]) -> Any:
+        is_client = bool(flags & 1)
+        protocol: Any = (
+            ClientProtocol(parse_uri("ws://h/"), max_size=LIMIT, state=State.OPEN)
+            if is_client
+            else ServerProtocol(max_size=LIMIT, state=State.OPEN)
+        )
+        if flags & 2:
+            no_context, bits = bool(flags & 4), 9 if flags & 4 else 15
+            protocol.extensions = [PerMessageDeflate(no_context, no_context, bits, bits)]
+        events, answers = [], b""
+        for piece in pieces:
+            try:
+                protocol.receive_data(piece)
+            except ProtocolError:  # whoever feeds it after EOF is told so, as by websockets
+                break
+            events += protocol.events_received()
+            answers += b"".join(protocol.data_to_send())
+        error = protocol.parser_exc
+        return events, protocol.close_code, protocol.close_reason, repr(error), b"" if is_client else answers
+
+    same("frames", *map(read, ways(data[3:], first, second)))
+
+
 # --- the handshake ---
 
 
@@ -346,6 +383,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "messages": messages,
     "twins": twins,
+    "drop_in": drop_in,
     "request": request,
     "response": response,
     "head": head,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,11 +17,12 @@ INPUTS = [(target, path) for target in run.IN_PYTHON for place in run.seeds(targ
 
 @pytest.mark.parametrize(("target", "path"), INPUTS, ids=[f"{target}-{path.name}" for target, path in INPUTS])
 def test_in_python(target: str, path: Path) -> None:
-    if target == "twins" and importlib.util.find_spec("picows.core") is None:
-        pytest.skip("needs both engines")
+    if run.lacks(target):
+        pytest.skip(f"needs {run.NEEDS[target]}")
     targets.TARGETS[target](path.read_bytes())
 
 
+@pytest.mark.timeout(300)  # of which the compiler may need most, on a busy machine
 @pytest.mark.parametrize("target", run.IN_C)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
 def test_in_c(target: str, tmp_path: Path) -> None:
