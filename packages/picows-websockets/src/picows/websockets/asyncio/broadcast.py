@@ -44,12 +44,14 @@ def broadcast(
     plain: list[Any] = []
     compressed: dict[Any, bytes] = {}
     for connection in connections:
-        if connection.protocol.state is not OPEN:
+        # Attributes instead of methods: for nearly all connections this is all there is to do.
+        if connection.protocol._state is not OPEN:
             continue
         try:
-            if connection._is_sending_fragments():
+            lock = connection._stream_lock
+            if lock is not None and lock.locked():
                 raise ConcurrencyError("sending a fragmented message")
-            if connection._is_plain():
+            if connection._deflate is None and connection._tap is None:
                 plain.append(connection._transport)
             else:
                 connection._send_broadcast(opcode, data, compressed)

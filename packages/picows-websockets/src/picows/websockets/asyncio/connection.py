@@ -335,10 +335,6 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
         else:
             self._tap.send_message(Opcode(int(opcode)), fragment, fin)
 
-    def _is_plain(self) -> bool:
-        """Whether messages may be written as they are."""
-        return self._deflate is None and self._tap is None
-
     def _send_broadcast(self, opcode: WSMsgType, message: BytesLike, compressed: dict[Any, bytes]) -> None:
         """Send a message to a connection that is not plain.
 
