@@ -14,6 +14,8 @@ from picows.deflate import DeflateCodec, DeflateParameters
 from picows.errors import WSProtocolError
 
 FEEDING = pytest.mark.parametrize("feeding", FEEDINGS)
+#: The calls of asyncio's transport with which we hang up.
+HANG_UP = ["close"]
 #: Layers that look at frames: name -> arguments of the connection.
 FRAME_LAYERS = {"strict": {"strict": True}, "frames_api": {}}
 
@@ -31,7 +33,7 @@ def check_close(connection: Any, answer: Answer) -> None:
     if answer.is_failure:
         assert connection.wire.calls == []
         connection.loop.advance(0.02)
-    assert connection.wire.calls == (["close"] if hangs_up else [])
+    assert connection.wire.calls == (HANG_UP if hangs_up else [])
     if answer.code is not None:
         connection.feed_frame(TEXT, "too late")
         assert connection.written() == b""
