@@ -427,6 +427,18 @@ def test_log_of_a_server(caplog: pytest.LogCaptureFixture) -> None:
     both(scenario)
 
 
+def test_hook_that_closes_the_connection() -> None:
+    async def scenario(lib: Any) -> Any:
+        async def process_request(connection: Any, request: Any) -> None:
+            await connection.aclose()
+
+        async with serving(lib, echo, process_request=process_request, logger=logging.Logger("silent", 99)) as serves:
+            return await try_connect(lib, serves.uri)
+
+    seen = run(scenario, library(OURS))
+    assert seen == ("raised", "InvalidMessage", "did not receive a valid HTTP response", "EOFError")
+
+
 def test_clients_that_hang_up() -> None:
     """Nothing is logged as our error, and the server goes on."""
 

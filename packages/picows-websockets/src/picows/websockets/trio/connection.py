@@ -301,7 +301,8 @@ class Connection(Link, Facts, trio.abc.AsyncResource):
                 self.protocol.send_close(code, reason)
             self._write()
             self._notice_closing()
-        if not self._has_started:
+        if not self._has_started:  # the opening handshake finds the end
+            await trio.aclose_forcefully(self.stream)
             return
         try:
             await self._ended.wait()
