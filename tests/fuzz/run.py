@@ -76,12 +76,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def compile_target(target: str) -> Path:
-    """Raises FileNotFoundError or CalledProcessError where that is not possible."""
+    """The program of a target in C."""
     program = BUILD / target
     kernels = sorted(KERNELS.rglob("*.c")) if target == "kernels" else []
     flags = ["-std=c11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     command = ["clang", *flags, "-I", KERNELS, HERE / f"{target}.c", *kernels, "-o", program]
-    subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    subprocess.run([str(word) for word in command], check=True)
     return program
 
 
