@@ -90,7 +90,11 @@ class ServerConnection(Connection):
     def on_ws_disconnected(self, transport: Any) -> None:
         """The TCP connection has ended."""
         super().on_ws_disconnected(transport)
-        self.server._connections.discard(self)
+        server = self.server
+        server._connections.discard(self)
+        task = server._handlers.get(self)
+        if task is not None and task.done():  # cancelled before it began
+            del server._handlers[self]
         if self.protocol._logger.isEnabledFor(logging.INFO):
             self.logger.info("connection closed")
 
