@@ -283,10 +283,17 @@ def _show(opcode: Opcode, data: BytesLike, fin: bool, limit: int) -> tuple[str, 
     return _elide(_hexadecimal(data, limit) if text is None else text, limit), kind
 
 
+def _one_line(text: str) -> str:
+    """A peer's reason without what would begin a line of the log, or colour it. (websockets shows it as it is.)"""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def _show_text(opcode: Opcode, data: BytesLike, fin: bool, limit: int) -> str | None:
     if opcode is CLOSE:
         try:
-            return str(Close.parse(data))
+            return _one_line(str(Close.parse(data)))
         except (ProtocolError, UnicodeDecodeError):
             return None
     if opcode in CTRL_OPCODES:
