@@ -1,0 +1,95 @@
+"""What a connection costs: to open it, and while nothing happens on it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from .session import Session, echo_listener
+from .setting import BENCHMARKS, ENGINES, LINKS, LOOPS, Timed
+
+
+class Connect(Timed):
+    """A connection is opened and ended, client and server on one loop: CPU of both."""
+
+    timer = time.thread_time
+    params = (ENGINES, LOOPS, LINKS)
+    param_names = ("engine", "loop", "link")
+
+    def setup(self, engine: str, loop: str, link: str) -> None:
+        self.session = Session(engine, loop, link)
+        self.session.serve(echo_listener(self.session.engine))
+
+    def teardown(self, engine: str, loop: str, link: str) -> None:
+        if hasattr(self, "session"):
+            self.session.close()
+
+    def time_connect(self, engine: str, loop: str, link: str) -> None:
+        self.session.run(self._connect())
+
+    async def _connect(self) -> None:
+        transport, _ = await self.session.open(self.session.engine.WSListener)
+        transport.disconnect(False)
+        await transport.wait_disconnected()
+
+
+class Memory:
+    """Private pages of a server by connection, which had one echo; the clients are raw sockets of another process."""
+
+    timeout = 60
+    warm, count = 50, 400
+    params = (ENGINES, LOOPS)
+    param_names = ("engine", "loop")
+    unit = "KiB"
+
+    def setup(self, engine: str, loop: str) -> None:
+        if not os.path.exists("/proc/self/smaps_rollup"):
+            raise NotImplementedError("only Linux counts private pages")
+        self.session = Session(engine, loop)
+        self.session.serve(echo_listener(self.session.engine))
+        command = [sys.executable, "-m", "suites.connections", *map(str, (self.session.port, self.warm, self.count))]
+        self.clients = subprocess.Popen(command, cwd=BENCHMARKS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def teardown(self, engine: str, loop: str) -> None:
+        if hasattr(self, "clients"):
+            self.clients.communicate()
+            self.session.close()
+
+    def track_kib_per_connection(self, engine: str, loop: str) -> float:
+        from loads.clock import memory_kib
+
+        self._wait()
+        before = memory_kib(os.getpid())["private"]
+        self.clients.stdin.write(b"\n")  # type: ignore[union-attr]
+        self.clients.stdin.flush()  # type: ignore[union-attr]
+        self._wait()
+        return (memory_kib(os.getpid())["private"] - before) / self.count
+
+    def _wait(self) -> None:
+        output: Any = self.clients.stdout
+        if not self.session.run(self.session.loop.run_in_executor(None, output.readline)):
+            raise RuntimeError("the clients gave up")
+        gc.collect()
+
+
+def _clients(port: int, *counts: int) -> None:
+    """Open connections, one lot after each line of input, and keep them until the end of input."""
+    from loads import wire
+
+    message = wire.build_frame(bytes(256), masked=True)
+    connections = []
+    for count in counts:
+        for _ in range(count):
+            connections.append(wire.connect(port))
+            connections[-1].sendall(message)
+            wire.read_frame(connections[-1])
+        print("open", flush=True)
+        sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    _clients(*map(int, sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""Instructions that the processor executes for one message or one call of a kernel, counted by callgrind.
+
+The same on every run of the same code, so a tenth of a percent means something. The call from Python is in it. What
+callgrind cannot run is n/a: AVX-512, and everything where there is no valgrind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Dict, List
+
+from .probe import COUNT, MARKS_PER_CASE
+from .setting import BENCHMARKS, ENGINES, LEVELS
+
+TIMEOUT_S = 300
+
+
+def count(engine: str) -> Dict[str, float]:
+    """Instructions of each case of `probe`, by its name. Empty where valgrind is missing."""
+    if shutil.which("valgrind") is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            "--dump-before=getppid",
+            f"--callgrind-out-file={folder}/count",
+            sys.executable,
+            "-m",
+            "suites.probe",
+            engine,
+        ]
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PICOWS_IMPL": engine}
+        environment.pop("PICOWS_SIMD", None)  # valgrind's processor may not have it
+        if "PYTHONPATH" in environment:
+            folders = environment["PYTHONPATH"].split(os.pathsep)
+            environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
+        done = subprocess.run(
+            command, cwd=BENCHMARKS, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        return _per_case(json.loads(done.stdout.splitlines()[-1]), _totals(Path(folder)))
+
+
+def _totals(folder: Path) -> List[int]:
+    """What was counted before each mark, in order; the last file, without a number, is the end of the program."""
+    numbered = {int(path.suffix[1:]): path for path in folder.glob("count.*")}
+    return [
+        int(line.split()[1])
+        for _, path in sorted(numbered.items())
+        for line in path.read_text().splitlines()
+        if line.startswith("totals:")
+    ]
+
+
+def _per_case(names: List[str], totals: List[int]) -> Dict[str, float]:
+    if len(totals) != MARKS_PER_CASE * len(names):
+        raise RuntimeError(f"{len(totals)} marks for {len(names)} cases, wanted {MARKS_PER_CASE} for each")
+    once, twice = totals[1::MARKS_PER_CASE], totals[2::MARKS_PER_CASE]
+    return {name: (two - one) / COUNT for name, one, two in zip(names, once, twice)}
+
+
+class _Counted:
+    unit = "instructions"
+    timeout = TIMEOUT_S
+
+
+class FrameInstructions(_Counted):
+    """One message through the engine, without sockets, with the kernels that the engine chooses."""
+
+    params = (ENGINES, ["parse", "send"], ["client", "server"], [64, 4096])
+    param_names = ("engine", "path", "side", "size")
+
+    def setup_cache(self) -> Dict[str, Dict[str, float]]:
+        return {engine: count(engine) for engine in ENGINES}
+
+    setup_cache.timeout = 2 * TIMEOUT_S  # type: ignore[attr-defined]
+
+    def track_instructions(
+        self, counts: Dict[str, Dict[str, float]], engine: str, path: str, side: str, size: int
+    ) -> float:
+        return _look_up(counts[engine], f"{path} {size} {side}")
+
+
+class KernelInstructions(_Counted):
+    """One call of one kernel."""
+
+    params = (["mask", "utf8"], LEVELS, [64, 4096])
+    param_names = ("kernel", "kernels", "size")
+
+    def setup_cache(self) -> Dict[str, float]:
+        return count("core")
+
+    setup_cache.timeout = TIMEOUT_S  # type: ignore[attr-defined]
+
+    def track_instructions(self, counts: Dict[str, float], kernel: str, level: str, size: int) -> float:
+        return _look_up(counts, f"{kernel} {size} {level}")
+
+
+def _look_up(counts: Dict[str, float], name: str) -> float:
+    if name not in counts:
+        raise NotImplementedError("not here: no valgrind, or it does not run these kernels")
+    return counts[name]

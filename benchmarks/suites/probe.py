@@ -1,0 +1,82 @@
+"""Runs under callgrind and marks where a case begins and ends; `instructions` reads the counts.
+
+usage: python -m suites.probe ENGINE       prints the names of the cases in order
+
+Each case runs COUNT times and then twice COUNT times, with a call of getppid() before, between and after, at which
+callgrind writes down what it counted. The difference is what COUNT repetitions cost, without what the loop and the
+first use cost. Collection of garbage is off: when it happens would depend on everything before.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from functools import partial
+from typing import Any, Callable, Dict
+
+from .frames import BINARY, connection
+from .kernels import KEY, text
+from .setting import LEVELS, kernels, use
+
+COUNT = 8
+MARKS_PER_CASE = 3
+
+
+def kernel_cases() -> Dict[str, Callable[[], Any]]:
+    """The kernels that this processor runs; valgrind's is one without AVX-512."""
+    cases: Dict[str, Callable[[], Any]] = {}
+    for level in LEVELS:
+        try:
+            module = kernels(level)
+        except NotImplementedError:
+            continue
+        for size in (64, 4096):
+            data, letters = bytearray(size), text("cyrillic", size)
+            cases[f"mask {size} {level}"] = partial(module.mask_into, level, data, data, KEY)
+            cases[f"utf8 {size} {level}"] = partial(module.validate_utf8, level, letters)
+    return cases
+
+
+def frame_cases(engine: Any) -> Dict[str, Callable[[], Any]]:
+    """Receiving and sending one message on each side."""
+    cases: Dict[str, Callable[[], Any]] = {}
+    for side in ("client", "server"):
+        for size in (64, 4096):
+            peer = connection(engine, side)
+            data, payload = peer.frame(BINARY, bytes(size)), bytes(size)
+
+            cases[f"parse {size} {side}"] = partial(peer.feed, data)
+            cases[f"send {size} {side}"] = partial(_send, peer, payload)
+    return cases
+
+
+def _send(peer: Any, payload: bytes) -> None:
+    peer.transport.send(BINARY, payload)
+    peer.loop.advance(0)
+    peer.wire.chunks.clear()
+
+
+def main() -> None:
+    """Run all cases."""
+    engine = use(sys.argv[1])
+    cases = frame_cases(engine)
+    if engine.name == "core":
+        cases.update(kernel_cases())
+    gc.disable()
+    for call in cases.values():
+        for _ in range(COUNT):  # caches of the first use
+            call()
+        os.getppid()
+        for _ in range(COUNT):
+            call()
+        os.getppid()
+        for _ in range(2 * COUNT):
+            call()
+        os.getppid()
+    print(json.dumps(list(cases)))
+
+
+if __name__ == "__main__":
+    main()
