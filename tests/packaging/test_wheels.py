@@ -73,13 +73,16 @@ def test_one_version_and_exact_pins(wheels: dict[str, Wheel]) -> None:
     assert sorted(wheels["picows-websockets"].requirements) == [
         f"picows-core=={picows.__version__}; extra == 'core'",
         pin,
+        "trio>=0.27; extra == 'trio'",
         "zlib-ng; extra == 'fast-zlib'",
     ]
     assert sorted(wheels["picows-pure"].requirements) == [
         "async-timeout; python_version < '3.11'",
         "multidict",
         "numpy; extra == 'speed'",
+        "prompt-toolkit>=3; extra == 'cli'",
         "python-socks[asyncio]",
+        "rich>=13; extra == 'cli'",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What is installed and which engine runs: the report of `python -m picows`.
+"""What is installed and which engine runs: the report of `picows doctor` and of `python -m picows`.
 
 It is read when something is wrong, so it must not need anything to be right: everything outside the standard library
 is asked for where it is reported, and a question that fails is answered with its error. Only `import picows` itself
@@ -64,18 +64,17 @@ def report() -> Report:
     return Report(sections, _warnings(found))
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Optional[Sequence[str]] = None, prog: str = "python -m picows") -> int:
     """Print the report.
 
     Args:
         arguments: those of the command line if None.
+        prog: what was typed, for `--help`.
 
     Returns:
         The exit code: 0, also where the report has warnings.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m picows", description="Print what is installed and which engine runs."
-    )
+    parser = argparse.ArgumentParser(prog=prog, description="Print what is installed and which engine runs.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     found = report()
     sys.stdout.write(found.as_json() if parser.parse_args(arguments).json else found.as_text())

@@ -1,0 +1,1 @@
+"""The `picows` command: `connect`, `serve`, `bench` and `doctor` (see `picows.cli.main`)."""
