@@ -20,7 +20,8 @@ TIMEOUT_S = 20
 
 
 def configuration(name: str) -> str:
-    (text,) = re.findall(rf"^```{name}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    language = {"haproxy": "text"}.get(name, name)  # as the highlighter knows it
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     return str(text)
 
 
