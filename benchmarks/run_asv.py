@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Set, Tuple
 
+from asv.machine import MachineCollection
+
 HERE = Path(__file__).resolve().parent
 #: Verbs that take --machine.
 NAMED = {"run", "continuous", "compare", "show", "rm"}
@@ -62,9 +64,7 @@ def main() -> int:
     fields = {"machine": name, "os": platform.system(), "arch": f"{architecture} ({level})", "cpu": model}
     fields["num_cpu"] = str(os.cpu_count())
     fields["ram"] = str(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024)
-    status = asv("machine", *(part for key, value in fields.items() for part in (f"--{key}", value)))
-    if status:
-        return status
+    MachineCollection.save(name, fields)  # `asv machine` drops some of these
     given = any(argument.startswith(("-m", "--machine")) for argument in arguments)
     return asv(arguments[0], *([] if given else ["--machine", name]), *arguments[1:])
 

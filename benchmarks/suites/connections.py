@@ -41,7 +41,7 @@ class Memory:
     """Private pages of a server by connection, which had one echo; the clients are raw sockets of another process."""
 
     timeout = 60
-    warm, count = 50, 400
+    warm, count = 100, 1500  # as many, that what grows in steps counts little
     params = (ENGINES, LOOPS)
     param_names = ("engine", "loop")
     unit = "KiB"
@@ -49,6 +49,7 @@ class Memory:
     def setup(self, engine: str, loop: str) -> None:
         if not os.path.exists("/proc/self/smaps_rollup"):
             raise NotImplementedError("only Linux counts private pages")
+        _allow_files(self.warm + self.count + 50)
         self.session = Session(engine, loop)
         self.session.serve(echo_listener(self.session.engine))
         command = [sys.executable, "-m", "suites.connections", *map(str, (self.session.port, self.warm, self.count))]
@@ -74,6 +75,16 @@ class Memory:
         if not self.session.run(self.session.loop.run_in_executor(None, output.readline)):
             raise RuntimeError("the clients gave up")
         gc.collect()
+
+
+def _allow_files(count: int) -> None:
+    """For this process and those that it starts. Raises NotImplementedError where there may not be so many."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise NotImplementedError(f"only Linux with {count} open files: the limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _clients(port: int, *counts: int) -> None:

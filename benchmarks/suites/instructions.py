@@ -13,9 +13,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
-from .probe import COUNT, MARKS_PER_CASE
+from .probe import COUNT, MARKS_PER_CASE, MESSAGES
 from .setting import BENCHMARKS, ENGINES, LEVELS
 
 TIMEOUT_S = 300
@@ -73,7 +73,7 @@ class _Counted:
 
 
 class FrameInstructions(_Counted):
-    """One message through the engine, without sockets, with the kernels that the engine chooses."""
+    """One message of 16 through the engine, without sockets, with the kernels that the engine chooses."""
 
     params = (ENGINES, ["parse", "send"], ["client", "server"], [64, 4096])
     param_names = ("engine", "path", "side", "size")
@@ -83,10 +83,11 @@ class FrameInstructions(_Counted):
 
     setup_cache.timeout = 2 * TIMEOUT_S  # type: ignore[attr-defined]
 
-    def track_instructions(
-        self, counts: Dict[str, Dict[str, float]], engine: str, path: str, side: str, size: int
-    ) -> float:
-        return _look_up(counts[engine], f"{path} {size} {side}")
+    def setup(self, counts: Dict[str, Dict[str, float]], engine: str, path: str, side: str, size: int) -> None:
+        self.count = _look_up(counts[engine], f"{path} {size} {side}") / MESSAGES
+
+    def track_instructions(self, counts: Any, engine: str, path: str, side: str, size: int) -> float:
+        return self.count
 
 
 class KernelInstructions(_Counted):
@@ -100,8 +101,11 @@ class KernelInstructions(_Counted):
 
     setup_cache.timeout = TIMEOUT_S  # type: ignore[attr-defined]
 
-    def track_instructions(self, counts: Dict[str, float], kernel: str, level: str, size: int) -> float:
-        return _look_up(counts, f"{kernel} {size} {level}")
+    def setup(self, counts: Dict[str, float], kernel: str, level: str, size: int) -> None:
+        self.count = _look_up(counts, f"{kernel} {size} {level}")
+
+    def track_instructions(self, counts: Any, kernel: str, level: str, size: int) -> float:
+        return self.count
 
 
 def _look_up(counts: Dict[str, float], name: str) -> float:

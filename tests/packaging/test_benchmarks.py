@@ -116,7 +116,7 @@ def test_without_valgrind_it_is_not_applicable(suites: Any, monkeypatch: pytest.
     monkeypatch.setattr(instructions.shutil, "which", lambda name: None)
     counts = instructions.KernelInstructions().setup_cache()
     with pytest.raises(NotImplementedError):
-        instructions.KernelInstructions().track_instructions(counts, "mask", "generic", 64)
+        instructions.KernelInstructions().setup(counts, "mask", "generic", 64)
 
 
 def test_asv_builds_all_distributions() -> None:
