@@ -23,6 +23,10 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
+# A link to a name of ours that does not exist is a warning; those of others are not linked
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!picows\.).*"), ("py:.*", r"picows\.abc\..*")]
+
 html_theme = "furo"  # light and dark, after the reader's system
 html_title = f"picows {release}"
 html_show_sourcelink = False
