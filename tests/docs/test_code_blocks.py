@@ -11,7 +11,7 @@ otherwise:
     <!-- needs: MODULE, MODULE -->      skipped where one is missing
     <!-- not run: REASON -->            skipped with the reason
 
-Port 9001 is replaced by a free one.
+Port 9001 is replaced by a free one; so is 6379, on which a block finds a Redis server of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -116,6 +117,23 @@ def run_server(text: str, port: int, ends: bool) -> None:
             assert process.poll() is None
 
 
+@contextlib.contextmanager
+def redis_server(text: str, port: int) -> Iterator[str]:
+    """A Redis server, if the block wants one. Yields the block, with the server's port in it."""
+    if "6379" not in text:
+        yield text
+        return
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            wait_for(port, process)
+            yield text.replace("6379", str(port))
+        finally:
+            process.kill()
+
+
 def run_program(text: str, port: int) -> None:
     done = subprocess.run(
         command(text, port),
@@ -141,12 +159,16 @@ def run_client(text: str, port: int, ends: bool) -> None:
             assert client.poll() is None
 
 
-@pytest.fixture
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def free_port() -> int:
+    return find_free_port()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the guides use signals and Unix sockets")
@@ -159,7 +181,8 @@ def test_code_blocks_run(block: Block, free_port: int) -> None:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed: pip install {name}")
     if block.mode.startswith("server"):
-        run_server(block.text, free_port, ends="until" in block.mode)
+        with redis_server(block.text, find_free_port()) as text:
+            run_server(text, free_port, ends="until" in block.mode)
     elif block.mode.startswith("client"):
         run_client(block.text, free_port, ends="for ever" not in block.mode)
     else:
