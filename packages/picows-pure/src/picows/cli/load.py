@@ -128,6 +128,8 @@ class Load:
     def answered(self, latency_ns: int) -> None:
         """A connection has got an answer."""
         self.answers += 1
+        if not self.is_sending:
+            return
         self.latencies.add(latency_ns)
         if self.is_counting and self.latencies.count == self.limit and not self.ended.done():
             self.is_sending = False

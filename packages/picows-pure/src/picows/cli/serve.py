@@ -106,7 +106,8 @@ async def _listen(options: argparse.Namespace, factory: Any, context: Optional[s
             raise Failure(f"{where} is taken by another program: choose another --port, 0 is any free one") from None
         if exc.errno == errno.EACCES:
             raise Failure(f"{where} is not allowed for this user: choose a --port from 1024") from None
-        if exc.errno == errno.EADDRNOTAVAIL or exc.errno is not None and exc.errno < 0:
+        # gaierror has negative numbers; asyncio skips addresses it cannot bind, and raises without one if none is left
+        if exc.errno is None or exc.errno < 0 or exc.errno == errno.EADDRNOTAVAIL:
             raise Failure(f"{options.host} is no address of this machine: see --host") from None
         raise
 

@@ -1,0 +1,7 @@
+"""The fixtures of the command line."""
+
+from __future__ import annotations
+
+from fixtures.commands import command, each_command, echo_url
+
+__all__ = ["command", "each_command", "echo_url"]
