@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import socket
 import subprocess
@@ -35,9 +36,10 @@ def test_code_blocks_compile(block: str) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_code_blocks_import_what_exists(block: str) -> None:
-    for names in re.findall(r"^from picows import (.*)$", block, re.MULTILINE):
-        for name in names.split(","):
-            assert hasattr(picows, name.strip())
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom) and node.module == "picows":
+            for alias in node.names:
+                assert hasattr(picows, alias.name)
 
 
 def test_the_first_two_commands_of_the_readme() -> None:
