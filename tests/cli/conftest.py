@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fixtures.commands import command, each_command, echo_url
+from fixtures.commands import command, each_command, each_echo_url, echo_url
 
-__all__ = ["command", "each_command", "echo_url"]
+__all__ = ["command", "each_command", "each_echo_url", "echo_url"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import sys
 from pathlib import Path
 
 import pytest
-from fixtures.commands import Command, write_talker
+from fixtures.commands import TIMEOUT_S, Command, write_talker
 
 QUICK = ("--warmup", "0")
 
@@ -23,8 +25,10 @@ QUICK = ("--warmup", "0")
     ],
     ids=["defaults", "empty-text", "large", "rate", "rate-and-depth"],
 )
-def test_the_numbers(each_command: Command, arguments: tuple[str, ...], settings: dict[str, object]) -> None:
-    done = each_command.run("bench", each_command.serve(), "--json", "--messages", "200", *QUICK, *arguments)
+def test_the_numbers(
+    each_command: Command, each_echo_url: str, arguments: tuple[str, ...], settings: dict[str, object]
+) -> None:
+    done = each_command.run("bench", each_echo_url, "--json", "--messages", "200", *QUICK, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
     assert settings.items() <= result["settings"].items()
@@ -86,3 +90,14 @@ def test_a_password_is_not_in_the_result(command: Command, echo_url: str) -> Non
     done = command.run("bench", echo_url.replace("//", "//me:secret@"), "--json", "--messages", "1", *QUICK)
     assert done.returncode == 0
     assert "secret" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for one process")
+def test_ctrl_c(command: Command) -> None:
+    server = command.start("serve", "--port", "0")
+    url = server.stdout.readline().split(" on ")[1].strip()
+    process = command.start("bench", url, "--duration", "60")
+    assert server.stderr.readline() == "GET /\n"  # it is connected
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT_S) == 130
+    assert (process.stdout.read(), process.stderr.read()) == ("", "")
