@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import sys
 import time
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
 
 from ..url import parse_url
 from .faults import Failure
@@ -51,7 +51,7 @@ async def bench(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _run_phase(load: Load, duration: Any, patience_s: float, show: Callable[[float], None]) -> None:
+async def _run_phase(load: Load, duration: Optional[float], patience_s: float, show: Callable[[float], None]) -> None:
     """Until the time is over or the load has ended; fails if the server is silent for too long."""
     started = heard = time.perf_counter()
     answers = load.answers
@@ -68,8 +68,10 @@ async def _run_phase(load: Load, duration: Any, patience_s: float, show: Callabl
             answers, heard = load.answers, time.perf_counter()
         elif time.perf_counter() - heard > max(patience_s, _interval_s(load)):
             raise Failure(f"no answer for {patience_s:g} s: bench needs a server that echoes (picows serve)")
-        now = time.perf_counter()
-        show(load.latencies.count / load.limit if duration is None and load.limit else (now - started) / duration)
+        if duration is not None:
+            show((time.perf_counter() - started) / duration)
+        elif load.limit is not None:
+            show(load.latencies.count / load.limit)
 
 
 def _interval_s(load: Load) -> float:

@@ -170,11 +170,12 @@ class Conversation:
     async def _ping(self, rounds: int) -> None:
         for _ in range(rounds):
             try:
-                (self._round_trip_s,) = await self._transport.measure_roundtrip_time(1, _PONG_TIMEOUT_S)
+                (round_trip_s,) = await self._transport.measure_roundtrip_time(1, _PONG_TIMEOUT_S)
             except asyncio.TimeoutError:
                 self.screen.remark(f"no pong within {_PONG_TIMEOUT_S:g} s")
             else:
-                self.screen.remark(f"ping {_milliseconds(self._round_trip_s)}")
+                self._round_trip_s = round_trip_s
+                self.screen.remark(f"ping {_milliseconds(round_trip_s)}")
 
     async def _ping_repeatedly(self, interval_s: float) -> None:
         with contextlib.suppress(ConnectionError):
