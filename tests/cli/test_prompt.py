@@ -53,17 +53,18 @@ class Terminal:
         """Press keys."""
         os.write(self._own, text.encode())
 
-    def see(self, text: str) -> None:
-        """Wait until it was printed, and forget everything up to it."""
-        deadline = time.monotonic() + 6
-        while text not in self.text:
-            assert self._read(deadline), f"{text!r} is not in {self.raw!r}"
+    def see(self, *texts: str) -> None:
+        """Wait until these were printed, in this order, and forget everything so far."""
+        deadline = time.monotonic() + TIMEOUT_S
+        order = re.compile(".*".join(map(re.escape, texts)), re.DOTALL)
+        while not order.search(self.text):
+            assert self._read(deadline), f"{texts!r} are not in {self.raw!r}"
         self.seen = self.raw
         self.raw = ""
 
     def end(self) -> int:
         """Wait for the end. Returns the exit code."""
-        deadline = time.monotonic() + 6
+        deadline = time.monotonic() + TIMEOUT_S
         while self._read(deadline):
             pass
         return self.process.wait(TIMEOUT_S)
@@ -119,7 +120,8 @@ def test_a_conversation(terminal: Callable[..., Terminal], echo_url: str, tmp_pa
     user.type("\x1b[A\x1b[A\r")  # the line before the last one: //not a command
     user.see("< /not a command")
     user.type("/nonsense\r")
-    user.see("/close [CODE [REASON]]")
+    # Between prompts the terminal is not raw, and would take Ctrl-D itself.
+    user.see("/close [CODE [REASON]]", "sent 4  received 4")
     user.type("\x04")
     assert user.end() == 0
     history = tmp_path / "state" / "history"
