@@ -37,9 +37,8 @@ def levels(caplog: Any) -> list[tuple[int, bool]]:
 
 def check_closed(connection: Any, code: int, reason: bytes = b"") -> None:
     assert connection.plain() == [(CLOSE, close_payload(code, reason))]
-    assert connection.wire.calls == []
-    connection.loop.advance(0.011)
-    assert connection.wire.calls == ["close"]
+    connection.loop.settle()
+    assert connection.wire.calls == ["write_eof", "close"]
     assert connection.events[-1] == "disconnected"
 
 

@@ -42,7 +42,7 @@ def test_the_queue_pauses_reading(talk: Talk, max_queue: Any, high: int, low: in
 
 def test_a_queue_without_limit(talk: Talk) -> None:
     connection = talk(max_queue=None)
-    connection.feed(connection.frame(TEXT, "x") * 5000)
+    connection.feed(connection.frame(TEXT, "x") * 2000)
     assert connection.wire.calls == []
 
 
@@ -65,9 +65,10 @@ def test_reading_goes_on_after_a_message_of_many_fragments(talk: Talk, count: in
     connection.feed(fragments(connection, TEXT, *"x" * count))
     assert connection.wire.calls == ["pause_reading"]
     assert recv(connection) == "x" * count
-    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+    assert connection.wire.is_reading()
+    calls = list(connection.wire.calls)
     connection.feed(connection.frame(TEXT, "y") * 16)
-    assert connection.wire.calls == ["pause_reading", "resume_reading"]
+    assert connection.wire.calls == calls
 
 
 def test_a_message_longer_than_the_queue(talk: Talk) -> None:

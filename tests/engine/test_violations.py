@@ -58,7 +58,7 @@ def feed_split(connection: Any, data: bytes, step: Optional[int]) -> None:
 
 
 def check_failed(connection: Any, code: int, words: str) -> None:
-    """We have sent one CLOSE, delivered nothing, disconnect 10 ms later, and a client learns why."""
+    """We have sent one CLOSE and EOF, delivered nothing, disconnect at the peer's EOF, and a client learns why."""
     assert connection.messages == []
     (close,) = connection.sent()
     assert close.opcode == CLOSE
@@ -66,10 +66,9 @@ def check_failed(connection: Any, code: int, words: str) -> None:
     assert words in close.payload[2:].decode()
     assert connection.transport.is_close_frame_sent
     connection.feed_frame(TEXT, b"too late")
-    connection.loop.advance(0.009)
-    assert connection.wire.calls == []
-    connection.loop.advance(0.002)
-    assert connection.wire.calls == ["close"]
+    assert connection.wire.calls == ["write_eof"]
+    connection.loop.settle()
+    assert connection.wire.calls == ["write_eof", "close"]
     assert connection.events == ["connected", "disconnected"]
     assert connection.written() == b""
     error = connection.ending()
@@ -224,8 +223,8 @@ def test_a_violation_after_our_close_only_disconnects(connect: Any) -> None:
     assert connection.plain() == [(CLOSE, close_payload(1000))]
     connection.feed_frame(3)
     assert connection.written() == b""
-    connection.loop.advance(0.02)
-    assert connection.wire.calls == ["close"]
+    connection.loop.settle()
+    assert connection.wire.calls == ["write_eof", "close"]
     assert connection.events == ["connected", "disconnected"]
 
 

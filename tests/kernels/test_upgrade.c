@@ -1,9 +1,8 @@
-/* Tests of upgrade.h and accept.h, run by test_kernels.py: exit status 1 and what went wrong, or 0.
+/* Tests of upgrade.h, run by test_kernels.py: exit status 1 and what went wrong, or 0.
  *
  * What is recognised is compared with the parser in Python by tests/engine/test_upgrade.py. Here it is about memory.
  */
 #define _DEFAULT_SOURCE
-#include "accept.h"
 #include "guarded.h"
 #include "upgrade.h"
 
@@ -78,26 +77,10 @@ static void test_limits(void)
     }
 }
 
-static void test_accept(void)
-{
-    static const char *const keys[][2] = {
-        {"dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="},       /* RFC 6455 1.3 */
-        {"x3JJHMbDL1EzLkh9GBhXDw==", "HSmrc0sMlYUkAGmm5OPpG2HaGWk="},       /* RFC 7692 and others */
-    };
-    const guarded key = guarded_new(PICOWS_KEY_SIZE), text = guarded_new(PICOWS_ACCEPT_SIZE);
-
-    for (unsigned i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        memcpy(key.end - PICOWS_KEY_SIZE, keys[i][0], PICOWS_KEY_SIZE);
-        picows_accept_key(key.end - PICOWS_KEY_SIZE, (char *)text.end - PICOWS_ACCEPT_SIZE);
-        CHECK(!memcmp(text.end - PICOWS_ACCEPT_SIZE, keys[i][1], PICOWS_ACCEPT_SIZE), "%s", keys[i][0]);
-    }
-}
-
 int main(void)
 {
     test_every_prefix();
     test_every_byte();
     test_limits();
-    test_accept();
     return 0;
 }

@@ -11,6 +11,10 @@ from .errors import WSProtocolError
 MAX_CONTROL_PAYLOAD = 125
 #: Bytes of a close reason.
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2
+#: Where we hang up but TLS cannot end one direction alone: nothing must have arrived for so many seconds.
+QUIET_S = 0.01
+#: Bytes that a peer may go on sending after the end.
+MAX_DISCARDED = 64 * 1024 * 1024
 
 # Almost every CLOSE has a code with a name and no reason.
 _PLAIN = {int(code): int(code).to_bytes(2, "big") for code in WSCloseCode if is_sendable_close_code(code)}

@@ -11,6 +11,10 @@ from typing import Any, Optional, Union
 from .enums import WSAutoPingStrategy
 from .keepalive import AutoPingPolicy
 
+#: Frames of one connection that are handled before the loop serves others. The smallest have 2 bytes, so that one read
+#: may bring tens of thousands.
+FRAMES_PER_TURN = 2048
+
 WSLoggerLike = Union[str, logging.Logger, "logging.LoggerAdapter[Any]", None]
 AnyLogger = Union[logging.Logger, "logging.LoggerAdapter[Any]"]
 

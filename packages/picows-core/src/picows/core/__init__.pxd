@@ -7,4 +7,5 @@ from picows.core.enums cimport NoResult, WSAutoPingStrategy, WSCloseCode, WSMsgT
 from picows.core.frame cimport WSFrame, _make_test_ws_frame
 from picows.core.listener cimport WSListener
 from picows.core.messages cimport WSMessageListener
-from picows.core.transport cimport WSTransport, ws_broadcast
+from picows.core.transport cimport WSTransport
+from picows.core.broadcast cimport ws_broadcast

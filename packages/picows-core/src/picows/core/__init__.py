@@ -2,6 +2,7 @@
 
 from .._version import __version__ as __version__
 from ._kernels import simd
+from .broadcast import ws_broadcast
 from .buffers import MemoryBuffer
 from .closing import WSCloseHandshake, WSCloseInfo
 from .describe import describe
@@ -9,7 +10,7 @@ from .frame import WSFrame
 from .listener import WSListener
 from .messages import WSMessageListener
 from .protocol import WSProtocol, make_protocol
-from .transport import WSTransport, ws_broadcast
+from .transport import WSTransport
 from .upgrade import scan_upgrade
 
 name = "core"

@@ -9,7 +9,7 @@ from aiofastnet.utils cimport NoResult
 
 from .buffers cimport ReadBuffer
 from .protocol cimport Receiver
-from .transport cimport FastWrite
+from .wire cimport FastWrite
 
 
 cdef class FastProtocol(Protocol):

@@ -25,7 +25,8 @@ from .enums cimport WSMsgType
 from .fragments cimport FragmentSender, new_fragment, opcode_of
 from .pool cimport Pool
 from .strict cimport MessageState
-from .transport cimport as_bytes, end_batch
+from .transport cimport as_bytes
+from .wire cimport end_batch
 
 from picows.abc import FrameRules
 from picows.closing import truncated_reason
@@ -299,7 +300,7 @@ cdef class WSMessageListener(WSListener):
         cdef WSTransport transport = self._get_transport()
         cdef Pool pool = transport._pool
         if transport._coalesces and not pool.in_batch and not self._is_lost:
-            pool.in_batch = True
+            pool.in_batch = pool.has_more_frames = True
             pool.batch += 1
             self._burst = pool.batch
             transport._loop.call_soon(_end_burst, pool, pool.batch)
@@ -441,7 +442,7 @@ cdef class WSMessageListener(WSListener):
             self._wake_reader()
         if self._queued_frames > self._high and not self._is_closing and not self._is_reading_paused:
             self._is_reading_paused = True
-            self._get_transport().underlying_transport.pause_reading()
+            self._get_transport()._pause_reading()
         return 0
 
     cdef int _wake_reader(self) except -1:
@@ -453,7 +454,7 @@ cdef class WSMessageListener(WSListener):
         if self._is_reading_paused and self._queued_frames <= self._low:
             self._is_reading_paused = False
             if not self._get_transport().is_disconnected:
-                self.transport.underlying_transport.resume_reading()
+                self._get_transport()._resume_reading()
         return 0
 
     cpdef _on_close(self, WSFrame frame):
@@ -462,7 +463,7 @@ cdef class WSMessageListener(WSListener):
         if not transport.is_close_frame_sent:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
         if not transport.is_client_side:
-            transport.disconnect()
+            transport._hang_up()
 
     # --- sending ---
 
@@ -547,7 +548,7 @@ cdef class WSMessageListener(WSListener):
         if self._is_reading_paused:
             self._is_reading_paused = False
             if not transport.is_disconnected:
-                transport.underlying_transport.resume_reading()
+                transport._resume_reading()
         if not self._is_lost:
             # Not wait_disconnected: it raises what the connection failed with, which recv reports.
             if self._end is None:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .buffers cimport HEADROOM, ReadBuffer
 from .frame cimport WSFrame
@@ -12,6 +12,9 @@ cdef enum:
     SCRATCH_SIZE = 256 * 1024
     # Gathered writes leave when they are this many bytes.
     GATHER_LIMIT = 64 * 1024
+    # A peer whose last read had this many answers gathered, in no longer than that, has many frames in flight.
+    PIPELINED = 8
+    SHORT_BATCH_NS = 200000
 
 
 cdef class Pool:
@@ -24,8 +27,11 @@ cdef class Pool:
         bint in_batch
         # Counts batches, so that a transport can tell its first write of a batch from later ones without a reset.
         uint64_t batch
-        # Transports that hold gathered writes.
+        # More frames of the read that is being processed are waiting.
+        bint has_more_frames
+        # Transports that hold gathered writes, and since when the first does, in ns.
         list gathering
+        int64_t gathering_since
         # The timer of those that wait for their peer to hang up, a SharedDeadlines.
         object closing
         # Where frames are built before they are sent: SCRATCH_SIZE bytes and room for a header.

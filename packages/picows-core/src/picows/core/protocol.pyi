@@ -10,12 +10,12 @@ from picows.abc import Opening
 from picows.http import WSUpgradeRequest, WSUpgradeResponse
 from picows.options import ConnectionOptions
 
-from .buffers import ReadBuffer
 from .listener import WSListener
+from .parser import Parser
 from .transport import WSTransport
 
 @disjoint_base
-class Receiver:
+class Receiver(Parser):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -31,7 +31,6 @@ class Receiver:
     def connection_lost(self, exc: Exception | None) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
-    def get_buffer(self, sizehint: int) -> ReadBuffer: ...
     def buffer_updated(self, nbytes: int) -> None: ...
     def open(
         self, listener: WSListener, request: WSUpgradeRequest, response: WSUpgradeResponse, remainder: bytes

@@ -20,3 +20,4 @@ cdef class MessageState:
 
 
 cdef object not_minimal(size)
+cdef object protocol_violation(str message)

@@ -42,17 +42,17 @@ cdef class MessageState:
         if self._minimal_lengths and not is_minimal:
             raise not_minimal(size)
         if first & RESERVED & ~allowed:
-            raise _violation(f"reserved bits 0x{first & RESERVED:02x} are set in a frame with opcode {opcode}")
+            raise protocol_violation(f"reserved bits 0x{first & RESERVED:02x} are set in a frame with opcode {opcode}")
         if opcode & CONTROL:
             if opcode == WSMsgType.CLOSE and self._in_message and self._refuse_close_in_message:
-                raise _violation("CLOSE frame in the middle of a fragmented message")
+                raise protocol_violation("CLOSE frame in the middle of a fragmented message")
             return 0
         if opcode == WSMsgType.CONTINUATION:
             if not self._in_message:
-                raise _violation("CONTINUATION frame without a message to continue")
+                raise protocol_violation("CONTINUATION frame without a message to continue")
         else:
             if self._in_message:
-                raise _violation("a new message before the last fragment of the previous one")
+                raise protocol_violation("a new message before the last fragment of the previous one")
             self._is_text = opcode == WSMsgType.TEXT and not first & RESERVED
             self._size = 0
         if self._limit >= 0 and size > self._limit - self._size:
@@ -82,13 +82,13 @@ cdef class MessageState:
         return 0
 
 
-cdef _violation(str message):
+cdef object protocol_violation(str message):
     return WSProtocolError(_WSCloseCode.PROTOCOL_ERROR, message)
 
 
 cdef object not_minimal(size):
     """The violation of RFC 6455 5.2 that a length in too many bytes is."""
-    return _violation(f"length {size} is not encoded in the fewest bytes")
+    return protocol_violation(f"length {size} is not encoded in the fewest bytes")
 
 
 cdef _not_utf8(str reason):

@@ -3,6 +3,8 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
+from picows.handshake import accept_key
+
 
 cdef extern from "upgrade.h":
     ctypedef struct picows_upgrade:
@@ -11,12 +13,8 @@ cdef extern from "upgrade.h":
         size_t target_size
         const uint8_t* key
     int picows_scan_upgrade(const uint8_t* data, size_t size, picows_upgrade* found) noexcept
-
-
-cdef extern from "accept.h":
     enum:
-        PICOWS_ACCEPT_SIZE
-    void picows_accept_key(const uint8_t* key, char* text) noexcept
+        PICOWS_KEY_SIZE
 
 
 def scan_upgrade(bytes data not None):
@@ -30,12 +28,11 @@ def scan_upgrade(bytes data not None):
         a request, be it right or wrong: `picows.handshake` finds that out.
     """
     cdef picows_upgrade found
-    cdef char accept[PICOWS_ACCEPT_SIZE]
     if not picows_scan_upgrade(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), &found):
         return None
-    picows_accept_key(found.key, accept)
+    key = PyBytes_FromStringAndSize(<const char*>found.key, PICOWS_KEY_SIZE)
     return (
         found.size,
         PyBytes_FromStringAndSize(<const char*>found.target, found.target_size),
-        PyBytes_FromStringAndSize(accept, PICOWS_ACCEPT_SIZE),
+        accept_key(key).encode("ascii"),
     )

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import sys
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, List, Optional, cast
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, cast
 
 from ..abc import EngineListener, EngineTransport, WSBuffer
+from ..closing import MAX_DISCARDED, QUIET_S
 from ..deadlines import Deadlines
 from ..enums import PICOWS_DEBUG_LL, WSCloseCode
 from ..options import AnyLogger, ConnectionOptions, connection_logger
-from ..pinger import FAREWELL_DELAY_S, AutoPinger
+from ..pinger import AutoPinger
 from ..roundtrip import RoundTrips
 from .closing import WSCloseHandshake
 from .pool import current_pool
@@ -34,13 +35,17 @@ class Connection:
         "_auto_pinger",
         "_close_deadlines",
         "_close_handshake",
+        "_discarded",
         "_failure",
+        "_go_on",
         "_hangs_up",
         "_input_is_over",
         "_is_client_side",
         "_is_close_frame_sent",
         "_is_disconnected",
+        "_is_held",
         "_is_lost",
+        "_is_reading_paused",
         "_is_sealed",
         "_is_writing_paused",
         "_listener",
@@ -97,6 +102,14 @@ class Connection:
         self._is_disconnected = False
         self._is_lost = False
         self._is_writing_paused = False
+        # The listener has enough.
+        self._is_reading_paused = False
+        # We have paused the event loop's transport.
+        self._is_held = False
+        # Goes on with what was read and not yet parsed; None if there is no such thing.
+        self._go_on: Optional[Callable[[], None]] = None
+        # Bytes that were dropped because the input was over.
+        self._discarded = 0
         # Disconnect when the peer's CLOSE comes.
         self._hangs_up = False
 
@@ -250,6 +263,47 @@ class Connection:
             return False
         return not self._is_sealed
 
+    # --- reading in turns ---
+
+    def _pause_reading(self) -> None:
+        """The listener has enough: nothing is read, and what was read waits (see `parser`)."""
+        self._is_reading_paused = self._is_held = True
+        self._underlying_transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._is_reading_paused = False
+        if self._go_on is not None:
+            self._loop.call_soon(self._go_on)
+        else:
+            self._is_held = False
+            self._underlying_transport.resume_reading()
+
+    def _suspend_reading(self, go_on: Callable[[], None]) -> None:
+        """Not everything that was read is parsed: read nothing before `go_on` was called, in another turn of the loop.
+        If the listener has paused reading, that is when it resumes."""
+        self._go_on = go_on
+        if not self._is_reading_paused:
+            # Somebody may have paused the transport itself: then that is not ours to resume.
+            if self._underlying_transport.is_reading():
+                self._is_held = True
+                self._underlying_transport.pause_reading()
+            self._loop.call_soon(go_on)
+
+    def _may_go_on(self) -> bool:
+        """True if parsing may go on; reading then does."""
+        if self._go_on is None or self._is_reading_paused:
+            return False
+        self._go_on = None
+        if self._is_held:
+            self._is_held = False
+            self._underlying_transport.resume_reading()
+        return True
+
+    def _seal(self) -> None:
+        """Nothing that is sent from now on reaches the wire."""
+        self._is_sealed = True
+        self._wire.drop()
+
     # --- the end ---
 
     def _close_record(self) -> WSCloseHandshake:
@@ -258,11 +312,53 @@ class Connection:
         return self._close_handshake
 
     def _farewell(self, code: int, reason: bytes) -> None:
-        """Send CLOSE, deliver nothing more, and disconnect once the CLOSE had time to leave."""
+        """Send CLOSE, deliver nothing more, and end the connection."""
         self._input_is_over = True
         if not self._is_sealed:
             self.send_close(code, reason)
-        self._loop.call_later(FAREWELL_DELAY_S, self.disconnect)
+        self._linger()
+
+    def _hang_up(self) -> None:
+        """Both CLOSE frames are there: end the connection (RFC 6455 7.1.1)."""
+        if self._wire.has_unread_input():
+            self._linger()
+        else:
+            self.disconnect()
+
+    def _linger(self) -> None:
+        """End our direction, and drop what still arrives until the peer ends its own, or `close_timeout` is over.
+
+        Closing a socket with unread input resets the connection, and a reset overtakes our CLOSE.
+        """
+        transport = self._underlying_transport
+        self._input_is_over = True
+        self._stop_auto_ping()
+        if self._is_disconnected or transport.is_closing():
+            self.disconnect()
+            return
+        self._wire.flush()
+        self._wire.drop()
+        self._start_close_timer()
+        transport.resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            # TLS cannot end one direction: wait until nothing more arrives.
+            self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
+
+    def _disconnect_when_quiet(self, discarded: int) -> None:
+        if not self._is_lost:
+            if self._discarded == discarded:
+                self.disconnect()
+            else:
+                self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
+
+    def _discard(self, size: int) -> None:
+        """Bytes arrived after the end of our input."""
+        self._discarded += size
+        if self._discarded > MAX_DISCARDED:
+            self._log(logging.WARNING, "the peer goes on sending after the end: %d bytes were dropped", self._discarded)
+            self._abort()
 
     def _close_and_hang_up(self, code: int, reason: str) -> None:
         """Say goodbye: send CLOSE, and disconnect as soon as the peer answers it."""
@@ -270,7 +366,7 @@ class Connection:
         if not self._is_sealed:
             self.send_close(code, reason)
         if self._close_handshake is not None and self._close_handshake._recv is not None:
-            self.disconnect()
+            self._hang_up()
 
     def _start_close_timer(self) -> None:
         timeout = self._options.close_timeout
@@ -292,7 +388,7 @@ class Connection:
         self._is_lost = self._is_disconnected = self._is_sealed = self._input_is_over = True
         self._awaits_pong = False
         self._listener = None
-        self._pending_pong = None
+        self._pending_pong = self._go_on = None
         self._stop_auto_ping()
         self._wire.drop()
         if sys.version_info < (3, 11) and self.is_secure:

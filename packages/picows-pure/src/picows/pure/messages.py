@@ -382,7 +382,7 @@ class WSMessageListener(WSListener):
         self._wake_reader()
         if self._queued_frames > self._high and not self._is_closing and not self._is_reading_paused:
             self._is_reading_paused = True
-            self._transport.underlying_transport.pause_reading()
+            self._transport._pause_reading()
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -392,14 +392,14 @@ class WSMessageListener(WSListener):
         if self._is_reading_paused and self._queued_frames <= self._low:
             self._is_reading_paused = False
             if not self._transport.is_disconnected:
-                self._transport.underlying_transport.resume_reading()
+                self._transport._resume_reading()
 
     def _on_close(self, frame: WSFrame) -> None:
         """Answer; the server then hangs up, the client waits for it (RFC 6455 7.1.1)."""
         if not self._transport.is_close_frame_sent:
             self._transport.send_close(frame.get_close_code(), frame.get_close_message())
         if not self._transport.is_client_side:
-            self._transport.disconnect()
+            self._transport._hang_up()
 
     # --- sending ---
 
@@ -483,7 +483,7 @@ class WSMessageListener(WSListener):
         if self._is_reading_paused:
             self._is_reading_paused = False
             if not self._transport.is_disconnected:
-                self._transport.underlying_transport.resume_reading()
+                self._transport._resume_reading()
         if not self._is_lost:
             # Not wait_disconnected: it raises what the connection failed with, which recv reports.
             if self._end is None:

@@ -6,6 +6,9 @@ False. A frame is delivered only when it is known whether another complete one f
 
 Between reads a connection keeps nothing but what it must: a few bytes of a header or of a small frame (`_tail`), or,
 for a larger frame, a buffer of exactly its size (`Pending`) into which the event loop reads directly.
+
+A read may bring thousands of tiny frames. After FRAMES_PER_TURN of them, or when the listener pauses reading, the rest
+waits in the tail for another turn of the loop, and nothing is read until then.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from ..abc import FrameRules
 from ..closing import MAX_CONTROL_PAYLOAD
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSMessageTooBigError, WSProtocolError
+from ..options import FRAMES_PER_TURN
 from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
 from .mask import REPEAT, SHORT, mask
 from .strict import MessageState
@@ -78,7 +82,7 @@ class FrameParser:
         rules: those of strict mode, None for the bare frame layer.
     """
 
-    __slots__ = ("_deliver", "_masked", "_limit", "_state", "_quick", "_key_size", "_tail", "pending")
+    __slots__ = ("_deliver", "_masked", "_limit", "_state", "_quick", "_key_size", "_tail", "is_suspended", "pending")
 
     def __init__(
         self, is_client_side: bool, max_frame_size: int, deliver: Callable[[WSFrame], bool], rules: Optional[FrameRules]
@@ -91,9 +95,12 @@ class FrameParser:
         self._state = None if rules is None else MessageState(rules)
         self._tail = b""
         self.pending: Optional[Pending] = None
+        #: There are frames for another turn: feed it again, be it with nothing.
+        self.is_suspended = False
 
     def feed(self, data: bytes) -> None:
-        """Process what a read brought.
+        """Process what a read brought: FRAMES_PER_TURN frames of it, or, where somebody sets `is_suspended` and then
+        returns False, no more than one further frame. The others wait in the tail.
 
         Raises:
             WSProtocolError: the peer broke the protocol; the frames before that were delivered.
@@ -110,7 +117,8 @@ class FrameParser:
         key_size, limit = self._key_size, self._limit
         from_bytes, repeat = int.from_bytes, REPEAT
         pos, end = 0, len(data)
-        is_text = False
+        total, budget = end, FRAMES_PER_TURN
+        is_text = self.is_suspended = False
         try:
             while end - pos > 1:
                 first = data[pos]
@@ -139,8 +147,14 @@ class FrameParser:
                     break
                 if frame is not None:
                     ready, frame = frame, None
+                    budget -= 1
                     if not deliver(ready):
-                        return
+                        if not self.is_suspended:
+                            return
+                        budget = 0
+                    if not budget:
+                        # This frame is known to the state of the message already: it is the last of this turn.
+                        end = stop
                 payload = data[body:stop]
                 if masked:
                     key = from_bytes(data[body - 4 : body], "little")
@@ -156,15 +170,16 @@ class FrameParser:
                 frame._first = first
                 frame._msg_type = msg_type  # type: ignore[assignment]
                 frame._payload = payload
-                frame._tail_size = end - stop
+                frame._tail_size = total - stop
                 frame._last_in_buffer = 0
                 pos = stop
         except WSProtocolError:
-            if frame is not None and not self._deliver_last(frame):
+            if frame is not None and not self._deliver_last(frame) and not self.is_suspended:
                 return
             raise
-        if frame is None or self._deliver_last(frame):
+        if frame is None or self._deliver_last(frame) or self.is_suspended:
             self._tail = data[pos:]
+            self.is_suspended = pos == end < total
 
     def _deliver_last(self, frame: WSFrame) -> bool:
         frame._last_in_buffer = 1
@@ -175,6 +190,7 @@ class FrameParser:
         pending = self.pending
         if pending is not None and pending.advance(count):
             self._deliver(self._finish(pending))
+            self.is_suspended = False
 
     def _fill_pending(self, pending: Pending, data: bytes) -> Tuple[Optional[WSFrame], bytes]:
         """Copy what belongs to `pending` into it: (the frame, if that completes it, and what is left of the data)."""

@@ -95,6 +95,8 @@ class _Connection:
         """The peer has finished sending: the transport closes itself."""
         if self._opening is not None:
             self._opening.eof_received()
+        elif self._parser is not None:
+            self._drain()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         """The connection is gone: tell the listener, then those who wait."""
@@ -104,6 +106,9 @@ class _Connection:
             opening.connection_lost(exc)
         if transport is None:
             return
+        if self._parser is not None and self._parser.is_suspended:
+            transport._seal()
+            self._drain()
         transport._on_lost()
         if self._registry is not None:
             self._registry.discard(transport)
@@ -178,6 +183,7 @@ class _Connection:
         """Bytes of frames arrived: `data`, or so many bytes that were read right into the pending frame."""
         transport = self.transport
         if transport._input_is_over:
+            transport._discard(read_into_pending or len(data))
             return
         if transport._auto_pinger is not None:
             transport._auto_pinger.last_data_time = self._loop.time()
@@ -197,6 +203,22 @@ class _Connection:
         finally:
             if is_outermost:
                 pool.end_batch()
+        if parser.is_suspended:
+            if transport._input_is_over:
+                parser.is_suspended = False
+            else:
+                transport._suspend_reading(self._go_on)
+
+    def _go_on(self) -> None:
+        """Another turn of the loop for what was read."""
+        if self.transport is not None and self.transport._may_go_on():
+            self._process(b"")
+
+    def _drain(self) -> None:
+        """There will not be another turn: the peer's input, or the connection, has ended."""
+        while self._parser.is_suspended and not self.transport._input_is_over:
+            self.transport._is_reading_paused = False
+            self._process(b"")
 
     def _receive(self, data: bytes) -> None:
         if self._is_debug:
@@ -209,7 +231,7 @@ class _Connection:
     # --- frames to the listener ---
 
     def _deliver(self, frame: WSFrame) -> bool:
-        """Hand one frame over; False if no further one may be."""
+        """Hand one frame over; False if no further one may be, or not in this turn."""
         transport = self.transport
         if frame._first & CONTROL or transport._awaits_pong:
             self._deliver_control(frame)
@@ -218,7 +240,10 @@ class _Connection:
                 self._listener.on_ws_frame(transport, frame)
             except Exception as exc:
                 self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
-        return not transport._input_is_over
+        if transport._input_is_over or transport._is_reading_paused:
+            self._parser.is_suspended = not transport._input_is_over
+            return False
+        return True
 
     def _deliver_control(self, frame: WSFrame) -> None:
         """A control frame, or any frame while a pong is awaited (an application may have pongs of its own)."""
@@ -247,7 +272,7 @@ class _Connection:
         if received is not None and not transport._is_sealed:
             transport.send_close(received.code, received.reason)
         if not self._options.is_client_side:
-            transport.disconnect()
+            transport._hang_up()
 
     # --- failures ---
 

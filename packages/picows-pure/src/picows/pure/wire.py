@@ -117,6 +117,15 @@ class Wire:
         self.flush()
         self._gathered = None
 
+    def has_unread_input(self) -> bool:
+        """True if more has arrived than was read: closing the socket now would reset the connection."""
+        if self._socket is None:
+            return False
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:  # nothing is there, or nothing will ever be
+            return False
+
     def drop(self) -> None:
         """Forget what was gathered, and the socket: nothing is written any more."""
         self._gathered = None

@@ -12,6 +12,7 @@
 enum { PICOWS_CAN_SEND = 0 };
 
 PICOWS_INLINE int picows_no_sigpipe(int fd) { (void)fd; return 0; }
+PICOWS_INLINE int picows_has_unread(int fd) { (void)fd; return 0; }
 PICOWS_INLINE int picows_tune(int fd, int quick_ack) { (void)fd, (void)quick_ack; return 0; }
 PICOWS_INLINE ptrdiff_t picows_send_two(int fd, const void *one, ptrdiff_t size, const void *two, ptrdiff_t size_two)
 {
@@ -67,6 +68,13 @@ PICOWS_INLINE int picows_tune(int fd, int quick_ack)
         return -1;
     }
     return quick_ack < 0 ? 0 : setsockopt(fd, IPPROTO_TCP, quick_ack, &on, sizeof on);
+}
+
+/* Returns: 1 if bytes have arrived that nobody has read, else 0. */
+PICOWS_INLINE int picows_has_unread(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 PICOWS_INLINE ptrdiff_t picows_send_error(void)

@@ -1,0 +1,1 @@
+cpdef ws_broadcast(transports, int msg_type, message)

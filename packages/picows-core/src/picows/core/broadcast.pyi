@@ -1,0 +1,9 @@
+"""One message to many connections."""
+
+from collections.abc import Iterable
+
+from picows.abc import WSBuffer
+
+from .transport import WSTransport
+
+def ws_broadcast(transports: Iterable[WSTransport], msg_type: int, message: WSBuffer | None) -> None: ...

@@ -1,0 +1,58 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from .pool cimport Pool
+
+# Writes through a transport without a Python call.
+ctypedef int (*FastWrite)(object transport, char* data, Py_ssize_t size) except -1
+
+cdef enum:
+    # Larger frames are not copied into one piece with others.
+    JOIN_LIMIT = 32 * 1024
+
+
+cdef class Wire:
+    cdef:
+        readonly object underlying_transport
+        Pool _pool
+        FastWrite _fast_write
+        # The descriptor that is written to directly, or -1.
+        int _fd
+        # The opening handshake, or the event loop's transport, holds bytes that must leave first.
+        uint8_t _has_backlog
+        uint8_t _coalesces
+        uint8_t _is_gathering
+        # In its last batch so many answers were gathered that the first of the next one may wait for the others.
+        uint8_t _is_pipelined
+        # How many writes were gathered in this batch.
+        uint32_t _gathered
+        # The batch in which something was written.
+        uint64_t _batch
+        # What was gathered since.
+        char* _outbox
+        Py_ssize_t _outbox_size
+        Py_ssize_t _outbox_capacity
+
+    cdef int _open_wire(self, underlying_transport, Pool pool, bint coalesces) except -1
+    cdef char* _gather(self, Py_ssize_t size) except NULL
+    cdef bint _gathers(self) noexcept
+    cdef bint _may_write_directly(self) except -1
+    cdef int _write(self, const char* data, Py_ssize_t size) except -1
+    cdef int _write_parts(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, bytes owner
+    ) except -1
+    cdef Py_ssize_t _write_piece(self, const char* data, Py_ssize_t size) except -2
+    cdef int _write_joined(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, Py_ssize_t sent
+    ) except -1
+    cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1
+    cdef int _on_broken_socket(self) except -1
+    cdef int _flush(self) except -1
+    cdef int _end_batch(self, bint was_short) except -1
+    cdef void _free_outbox(self) noexcept
+    cdef int _drop_output(self) except -1
+    cdef Py_ssize_t _pending_size(self) except -1
+    cdef bint _has_unread_input(self) noexcept
+
+
+cdef int end_batch(Pool pool) except -1
+cdef bint is_secure(transport) except -1

@@ -1,0 +1,248 @@
+# cython: binding=False
+"""How bytes leave: straight to the socket while nothing is pending, else through the event loop's transport.
+
+A `Wire` owns neither the socket nor the transport. Over plain TCP and Unix sockets it calls send(2) itself with
+MSG_NOSIGNAL; what the socket does not take goes to the transport, which owns backpressure. Over TLS everything goes
+through the transport.
+
+Within a batch (see `pool`) a connection's first write leaves at once; later ones are gathered in its outbox, until the
+end of the batch or 64 KiB. Where a peer keeps many frames in flight the first answer waits for the others as well, if
+more frames of the read are there: two sends a batch would halve the peer's batches too. It cannot wait long: this lasts
+only as long as such batches are over within 200 us.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from ._kernels cimport LIVE_OUTBOX, PICOWS_IS_DEBUG, count_live
+from .pool cimport GATHER_LIMIT, PIPELINED, SHORT_BATCH_NS, Pool
+
+
+cdef extern from "frame_codec.h":
+    enum:
+        PICOWS_MAX_HEADER
+
+
+cdef extern from "clock.h":
+    int64_t picows_now_ns() noexcept
+
+
+cdef extern from "socket_io.h":
+    enum:
+        PICOWS_CAN_SEND
+    # The number of bytes that the socket took, 0 if it takes none now, -1 if it is broken.
+    Py_ssize_t picows_send(int fd, const void* data, Py_ssize_t size) noexcept
+    Py_ssize_t picows_send_two(int fd, const void* one, Py_ssize_t size, const void* two, Py_ssize_t size_two) noexcept
+    int picows_no_sigpipe(int fd) noexcept
+    int picows_has_unread(int fd) noexcept
+
+
+cdef enum:
+    # The first outbox of a batch is a whole block, which the pool keeps; further ones begin small.
+    OUTBOX_SIZE = GATHER_LIMIT + JOIN_LIMIT + 64
+    SMALL_OUTBOX = 4096
+
+
+cdef class Wire:
+    """The way out of one connection; `_open_wire` comes first."""
+
+    def __cinit__(self):
+        self._fd = -1
+        self._outbox = NULL
+
+    def __dealloc__(self):
+        self._free_outbox()
+
+    cdef int _open_wire(self, underlying_transport, Pool pool, bint coalesces) except -1:
+        self.underlying_transport = underlying_transport
+        self._pool = pool
+        self._coalesces = coalesces
+        # The opening handshake was written through the transport, which may not have sent it yet.
+        self._has_backlog = True
+        if PICOWS_CAN_SEND and not is_secure(underlying_transport):
+            sock = underlying_transport.get_extra_info("socket")
+            if sock is not None:
+                self._fd = sock.fileno()
+                picows_no_sigpipe(self._fd)
+        return 0
+
+    cdef bint _gathers(self) noexcept:
+        """True if this write waits for the end of the batch: all but the connection's first, and the first of a peer
+        that has many frames in flight."""
+        cdef Pool pool = self._pool
+        if not pool.in_batch or not self._coalesces:
+            return False
+        if self._batch != pool.batch:
+            self._batch = pool.batch
+            if not (self._is_pipelined and pool.has_more_frames):
+                return False
+        self._gathered += 1
+        return True
+
+    cdef char* _gather(self, Py_ssize_t size) except NULL:
+        """Room for `size` bytes, JOIN_LIMIT and a header at most, at the end of the outbox."""
+        assert self._outbox_size < GATHER_LIMIT and size <= JOIN_LIMIT + PICOWS_MAX_HEADER, "an outbox is overfull"
+        cdef Pool pool = self._pool
+        cdef Py_ssize_t capacity
+        cdef char* outbox
+        if self._outbox_size + size > self._outbox_capacity:
+            if self._outbox is NULL and pool.spare_outbox is not NULL:
+                self._outbox, pool.spare_outbox = pool.spare_outbox, NULL
+                self._outbox_capacity = OUTBOX_SIZE
+            else:
+                capacity = OUTBOX_SIZE if not pool.gathering else max(SMALL_OUTBOX, 2 * self._outbox_capacity)
+                capacity = min(max(capacity, self._outbox_size + size), <Py_ssize_t>OUTBOX_SIZE)
+                outbox = <char*>PyMem_RawRealloc(self._outbox, capacity)
+                if outbox is NULL:
+                    raise MemoryError("no memory for gathered writes")
+                if PICOWS_IS_DEBUG and self._outbox is NULL:
+                    count_live(LIVE_OUTBOX, 1)
+                self._outbox = outbox
+                self._outbox_capacity = capacity
+        if not self._is_gathering:
+            if not pool.gathering:
+                pool.gathering_since = picows_now_ns()
+            pool.gathering.append(self)
+            self._is_gathering = True
+        self._outbox_size += size
+        return self._outbox + self._outbox_size - size
+
+    cdef bint _may_write_directly(self) except -1:
+        """True if there is a socket to write to and nothing waits to be written before."""
+        if self._fd < 0:
+            return False
+        if self._has_backlog:
+            self._has_backlog = self.underlying_transport.get_write_buffer_size() > 0
+        return not self._has_backlog
+
+    cdef int _write(self, const char* data, Py_ssize_t size) except -1:
+        """Write bytes that are whole frames; they may change as soon as this returns."""
+        cdef Py_ssize_t sent = 0
+        if self._may_write_directly():
+            sent = picows_send(self._fd, data, size)
+            if sent == size:
+                return 0
+            if sent < 0:
+                return self._on_broken_socket()
+            self._has_backlog = True
+        return self._give_to_transport(data + sent, size - sent)
+
+    cdef int _write_parts(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, bytes owner
+    ) except -1:
+        """Write one large frame without copying it. `owner` is the bytes object that has the payload, or None: then its
+        owner may change it as soon as this returns."""
+        cdef Py_ssize_t sent = 0
+        if self._may_write_directly():
+            sent = picows_send_two(self._fd, header, header_size, payload, size)
+            if sent < 0:
+                return self._on_broken_socket()
+            self._has_backlog = sent < header_size + size
+        if sent >= header_size and owner is not None:
+            # Bytes cannot change: the transport may keep them.
+            if sent < header_size + size:
+                self.underlying_transport.write(memoryview(owner)[sent - header_size:])
+        elif sent < header_size + size:
+            self._write_joined(header, header_size, payload, size, sent)
+        return 0
+
+    cdef Py_ssize_t _write_piece(self, const char* data, Py_ssize_t size) except -2:
+        """Write to the socket alone.
+
+        Returns:
+            How many bytes it took: fewer than all if the rest has to go through the transport; -1 if it is broken,
+            which has ended the connection.
+        """
+        cdef Py_ssize_t sent = picows_send(self._fd, data, size)
+        if sent < 0:
+            self._on_broken_socket()
+        elif sent < size:
+            self._has_backlog = True
+        return sent
+
+    cdef int _write_joined(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, Py_ssize_t sent
+    ) except -1:
+        """Give header and payload to the transport as one object, without their first `sent` bytes."""
+        cdef bytes rest = PyBytes_FromStringAndSize(NULL, header_size + size - sent)
+        cdef char* to = PyBytes_AS_STRING(rest)
+        if sent < header_size:
+            memcpy(to, header + sent, header_size - sent)
+            memcpy(to + header_size - sent, payload, size)
+        else:
+            memcpy(to, payload + sent - header_size, header_size + size - sent)
+        self.underlying_transport.write(rest)
+        return 0
+
+    cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1:
+        if self._fast_write is not NULL:
+            return self._fast_write(self.underlying_transport, <char*>data, size)
+        self.underlying_transport.write(PyBytes_FromStringAndSize(data, size))
+        return 0
+
+    cdef int _on_broken_socket(self) except -1:
+        # The transport would meet the same error, but without MSG_NOSIGNAL.
+        self.underlying_transport.abort()
+        return 0
+
+    cdef int _flush(self) except -1:
+        """Send what was gathered."""
+        cdef Py_ssize_t size = self._outbox_size
+        if size:
+            self._outbox_size = 0
+            self._write(self._outbox, size)
+        return 0
+
+    cdef int _end_batch(self, bint was_short) except -1:
+        """Send what was gathered, and own no block between batches."""
+        self._is_gathering = False
+        self._is_pipelined = was_short and self._gathered >= PIPELINED
+        self._gathered = 0
+        try:
+            self._flush()
+        finally:
+            if self._outbox_capacity == OUTBOX_SIZE and self._pool.spare_outbox is NULL:
+                self._pool.spare_outbox, self._outbox = self._outbox, NULL
+            self._free_outbox()
+        return 0
+
+    cdef void _free_outbox(self) noexcept:
+        if PICOWS_IS_DEBUG and self._outbox is not NULL:
+            count_live(LIVE_OUTBOX, -1)
+        PyMem_RawFree(self._outbox)
+        self._outbox = NULL
+        self._outbox_size = self._outbox_capacity = 0
+
+    cdef int _drop_output(self) except -1:
+        """Forget what was gathered, and the socket: nothing is written any more."""
+        self._outbox_size = 0
+        self._fd = -1
+        return 0
+
+    cdef Py_ssize_t _pending_size(self) except -1:
+        cdef Py_ssize_t waiting = self.underlying_transport.get_write_buffer_size()
+        return self._outbox_size + waiting
+
+    cdef bint _has_unread_input(self) noexcept:
+        """True if more has arrived than was read: closing the socket now would reset the connection."""
+        return self._fd >= 0 and picows_has_unread(self._fd)
+
+
+cdef int end_batch(Pool pool) except -1:
+    """Send what was gathered, and end the batch."""
+    cdef Wire wire
+    cdef bint was_short
+    pool.in_batch = pool.has_more_frames = False
+    while pool.gathering:
+        was_short = picows_now_ns() - pool.gathering_since <= SHORT_BATCH_NS
+        gathering, pool.gathering = pool.gathering, []
+        for wire in gathering:
+            wire._end_batch(was_short)
+    return 0
+
+
+cdef bint is_secure(transport) except -1:
+    """True if the transport encrypts."""
+    return transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
