@@ -29,10 +29,8 @@ CLOSING = [name for name, case in ALL.items() if answer_of(case, "messages").cod
 #: A client does not hang up after a closing handshake, the server does.
 FAILING = [name for name in CLOSING if answer_of(ALL[name], "messages").is_failure]
 REFUSED = {name: line for name, line in REQUESTS.items() if line.status != 101}
-#: What may end with RST today, in either engine: all that is closed while input is unread. They become empty when we
-#: read on until the peer's FIN.
-RESET_BY_SERVER = frozenset(CLOSING)
-RESET_BY_CLIENT = frozenset(FAILING)
+RESET_BY_SERVER: frozenset[str] = frozenset()
+RESET_BY_CLIENT: frozenset[str] = frozenset()
 RESET_BY_REFUSAL: frozenset[str] = frozenset()
 
 

@@ -182,10 +182,10 @@ def test_F7_a_consumer_that_falls_behind_is_closed(
     assert "10000" in warning.getMessage()
     connection.feed_frame(TEXT, b"too late")
     assert connection.messages == []
-    connection.loop.advance(9)
-    assert connection.wire.calls == ["write_eof"]
-    connection.loop.advance(1.1)
-    assert connection.wire.calls == ["write_eof", "abort"]
+    connection.loop.advance(1)
+    assert connection.wire.calls == ["write_eof", "close"]
+    connection.loop.advance(10)
+    assert connection.wire.calls == ["write_eof", "close", "abort"]
 
 
 @SIDES

@@ -11,8 +11,8 @@ from .errors import WSProtocolError
 MAX_CONTROL_PAYLOAD = 125
 #: Bytes of a close reason.
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2
-#: Where we hang up but TLS cannot end one direction alone: nothing must have arrived for so many seconds.
-QUIET_S = 0.01
+#: Seconds without input after which a peer that we have told to go is not waited for any longer.
+QUIET_S = 0.25
 #: Bytes that a peer may go on sending after the end.
 MAX_DISCARDED = 64 * 1024 * 1024
 

@@ -250,7 +250,8 @@ cdef class Connection(Wire):
         return 0
 
     cdef int _linger(self) except -1:
-        """End our direction, and drop what still arrives until the peer ends its own, or `close_timeout` is over.
+        """End our direction, and drop what still arrives until the peer ends its own, or is quiet for QUIET_S, or
+        `close_timeout` is over.
 
         Closing a socket with unread input resets the connection, and a reset overtakes our CLOSE.
         """
@@ -264,11 +265,9 @@ cdef class Connection(Wire):
         self._drop_output()
         self._start_close_timer()
         transport.resume_reading()
-        if transport.can_write_eof():
+        if transport.can_write_eof():  # TLS cannot end one direction
             transport.write_eof()
-        else:
-            # TLS cannot end one direction: wait until nothing more arrives.
-            self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
+        self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
         return 0
 
     def _disconnect_when_quiet(self, discarded):

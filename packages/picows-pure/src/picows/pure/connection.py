@@ -326,7 +326,8 @@ class Connection:
             self.disconnect()
 
     def _linger(self) -> None:
-        """End our direction, and drop what still arrives until the peer ends its own, or `close_timeout` is over.
+        """End our direction, and drop what still arrives until the peer ends its own, or is quiet for QUIET_S, or
+        `close_timeout` is over.
 
         Closing a socket with unread input resets the connection, and a reset overtakes our CLOSE.
         """
@@ -340,11 +341,9 @@ class Connection:
         self._wire.drop()
         self._start_close_timer()
         transport.resume_reading()
-        if transport.can_write_eof():
+        if transport.can_write_eof():  # TLS cannot end one direction
             transport.write_eof()
-        else:
-            # TLS cannot end one direction: wait until nothing more arrives.
-            self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
+        self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
 
     def _disconnect_when_quiet(self, discarded: int) -> None:
         if not self._is_lost:
