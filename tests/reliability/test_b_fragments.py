@@ -40,7 +40,7 @@ def crumbs(count: int, payload: bytes, key: Any, is_complete: bool = False) -> b
 def test_b1_b2_fragments_are_counted(talk: Talk, client: bool, payload: bytes, is_receiving: bool) -> None:
     """Where a limit is set: 4,096 take no more than 64 KiB, one more is 1009."""
     key = None if client else KEY
-    connection = talk(client=client, max_fragments=4096)
+    connection = talk(client=client, max_fragments=4096, max_queue=None)
     task = connection.loop.create_task(connection.listener.recv()) if is_receiving else None
     connection.loop.settle()
 
@@ -67,10 +67,15 @@ def test_b1_b2_fragments_are_counted(talk: Talk, client: bool, payload: bytes, i
 def test_b1_b2_memory_is_bounded_without_a_count(talk: Talk, client: bool, payload: bytes) -> None:
     """The default: fragments are joined as they come, so that what they cost is what they carry."""
     key = None if client else KEY
-    connection = talk(client=client)
-    assert retained(lambda: connection.feed(crumbs(4097, payload, key)))[0] <= 64 * KIB
+    connection = talk(client=client, max_queue=None)
+
+    def feed(data: bytes) -> None:
+        for piece in bytewise(data, 1000):
+            connection.feed(piece)
+
+    assert retained(lambda: feed(crumbs(4097, payload, key)))[0] <= 64 * KIB
     more = build(CONT, payload, fin=False, key=key) * 20_000
-    assert retained(lambda: connection.feed(more))[0] <= 64 * KIB + 20_000 * len(payload) * 9 // 8
+    assert retained(lambda: feed(more))[0] <= 64 * KIB + 20_000 * len(payload) * 9 // 8
     connection.feed_frame(CONT, b"end")
     assert connection.written() == b""
     assert recv(connection) == payload * 24_097 + b"end"

@@ -21,12 +21,6 @@ SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"
 READ = 256 * 1024
 #: What asyncio's transports hold before they say that writing is paused, and what is gathered in a batch.
 HIGH_WATER, GATHERED = 64 * 1024, 64 * 1024
-BUDGET_GAP = pytest.mark.xfail(
-    strict=False, reason="engines parse one read to its end, however many frames it has, and although reading is paused"
-)
-RESET_GAP = pytest.mark.xfail(
-    strict=False, reason="engines close with unread input in the kernel, which turns the end into a reset (O1)"
-)
 #: Frames of a flood that may be handled before anybody else has a turn.
 FRAMES_PER_TURN = 4096
 
@@ -119,7 +113,6 @@ async def test_f2_others_are_served_meanwhile(place: Place) -> None:
         assert await other.recv() == str(number)
 
 
-@BUDGET_GAP
 @SIDES
 @pytest.mark.parametrize(
     ("opcode", "reading"),
@@ -237,7 +230,6 @@ def test_f6_close_flood(connect: Any, client: bool) -> None:
     assert len(connection.messages) == 1
 
 
-@RESET_GAP
 async def test_f6_close_flood_over_tcp(place: Place) -> None:
     ends: List[Any] = []
 
@@ -254,7 +246,6 @@ async def test_f6_close_flood_over_tcp(place: Place) -> None:
     await peer.aclose()
 
 
-@BUDGET_GAP
 @pytest.mark.parametrize("payload", [b"", b"x"], ids=["empty", "1 byte"])
 def test_f7_flood_of_messages_that_nobody_receives(talk: Any, payload: bytes) -> None:
     """Reading pauses, and the rest of the read costs no more than its bytes: not an object for each frame."""

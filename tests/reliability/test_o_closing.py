@@ -20,9 +20,6 @@ from fixtures.wire import BINARY, CLOSE, KEY, TEXT, Connection, build, close_pay
 from picows.errors import WSConnectionClosed
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
-RESET_GAP = pytest.mark.xfail(
-    strict=False, reason="engines close with unread input in the kernel, which turns the end into a reset (O1)"
-)
 MIB = 2**20
 
 
@@ -50,9 +47,7 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize(("violation", "code"), VIOLATIONS.values(), ids=VIOLATIONS)
-@pytest.mark.parametrize(
-    "more", [pytest.param(0, id="nothing more"), pytest.param(10 * MIB, id="10 MB more", marks=RESET_GAP)]
-)
+@pytest.mark.parametrize("more", [pytest.param(0, id="nothing more"), pytest.param(10 * MIB, id="10 MB more")])
 async def test_o1_our_close_is_not_overtaken_by_a_reset(place: Place, violation: bytes, code: int, more: int) -> None:
     """The peer reads our CLOSE and then the end of the stream, however much it has sent and goes on sending."""
     server = await place.serve_messages(max_message_size=MIB)
@@ -63,7 +58,6 @@ async def test_o1_our_close_is_not_overtaken_by_a_reset(place: Place, violation:
     assert answer[2:4] == close_payload(code)
 
 
-@RESET_GAP
 async def test_o1_after_an_orderly_close(place: Place) -> None:
     server = await place.serve_messages()
     peer = await place.raw_client(server)
@@ -72,7 +66,6 @@ async def test_o1_after_an_orderly_close(place: Place) -> None:
     assert await send_and_read(peer, data) == build(CLOSE, close_payload(1000))
 
 
-@RESET_GAP
 async def test_o1_of_a_client(place: Place) -> None:
     async def handler(peer: RawPeer) -> None:
         await peer.accept()

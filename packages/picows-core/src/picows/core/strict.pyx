@@ -56,7 +56,9 @@ cdef class MessageState:
             self._is_text = opcode == WSMsgType.TEXT and not first & RESERVED
             self._size = 0
         if self._limit >= 0 and size > self._limit - self._size:
-            raise WSMessageTooBigError(f"message of more than {self._limit} bytes", self._size + size, self._limit)
+            # The sum may be more than a Py_ssize_t.
+            size_of_message = <object>self._size + size
+            raise WSMessageTooBigError(f"message of more than {self._limit} bytes", size_of_message, self._limit)
         self._size += size
         self._in_message = not first & FIN
         return self._is_text

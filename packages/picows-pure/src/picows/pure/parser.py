@@ -181,6 +181,10 @@ class FrameParser:
             self._tail = data[pos:]
             self.is_suspended = pos == end < total
 
+    def add(self, data: bytes) -> None:
+        """Data arrived although it is suspended."""
+        self._tail += data
+
     def _deliver_last(self, frame: WSFrame) -> bool:
         frame._last_in_buffer = 1
         return self._deliver(frame)

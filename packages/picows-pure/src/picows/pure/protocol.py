@@ -188,6 +188,9 @@ class _Connection:
         if transport._auto_pinger is not None:
             transport._auto_pinger.last_data_time = self._loop.time()
         pool, parser = self._pool, self._parser
+        if parser.is_suspended and data:
+            parser.add(data)
+            return
         is_outermost = not pool.in_batch
         if is_outermost:
             pool.in_batch = True
