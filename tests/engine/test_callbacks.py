@@ -250,6 +250,23 @@ def test_M2_sending_in_on_ws_disconnected_does_nothing(connect: Any) -> None:
     assert connection.events == ["connected", "disconnected"]
 
 
+@SIDES
+@pytest.mark.parametrize(
+    "error", [Mine("boom"), WSProtocolError(4001, "because")], ids=["Exception", "WSProtocolError"]
+)
+def test_a_callback_that_raises_after_the_loss(connect: Any, client: bool, error: Exception) -> None:
+    """No transport of asyncio's calls connection_lost from within one of our calls; another one may."""
+
+    def lose(transport: Any, frame: Any) -> None:
+        connection.lose()
+        raise error
+
+    connection = connect(client=client, handlers={"on_ws_frame": lose})
+    connection.feed_frame(TEXT, b"x")
+    assert connection.events[-1] == "disconnected"
+    assert connection.written() == b""
+
+
 def test_the_base_listener_ignores_everything(connect: Any, engine: Any) -> None:
     connection = connect(listener=engine.WSListener())
     connection.feed_frame(TEXT, b"x")

@@ -333,8 +333,9 @@ cdef class Parser:
 
     cdef int _drain(self) except -1:
         """There will not be another turn: the peer's input, or the connection, has ended."""
-        while self._backlog is not None and not self._transport._input_is_over:
-            self._transport._is_reading_paused = False
+        cdef WSTransport transport = self._transport
+        while self._backlog is not None and not transport._input_is_over:
+            transport._is_reading_paused = False
             self._parse_backlog()
         self._backlog = None
         return 0

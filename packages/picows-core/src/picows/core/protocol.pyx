@@ -306,6 +306,8 @@ cdef class Receiver(Parser):
     cdef int _fail(self, exc) except -1:
         """The peer broke the protocol (RFC 6455 7.1.7)."""
         cdef WSTransport transport = self._transport
+        if transport is None:
+            return 0
         rephrase = getattr(self._listener, "_on_violation", None)
         if rephrase is not None:  # a message layer, which has words of its own
             exc = rephrase(exc)
@@ -319,6 +321,8 @@ cdef class Receiver(Parser):
     def _fail_callback(self, exc, callback, is_fatal):
         """A callback raised. A WSProtocolError is a request to close with its code, whatever the options say."""
         cdef WSTransport transport = self._transport
+        if transport is None:  # connection_lost came from within the callback
+            return
         if not is_fatal and not isinstance(exc, WSProtocolError):
             transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
             return

@@ -282,6 +282,8 @@ class _Connection:
     def _fail(self, exc: WSProtocolError) -> None:
         """The peer broke the protocol (RFC 6455 7.1.7)."""
         transport = self.transport
+        if transport is None:
+            return
         rephrase = getattr(self._listener, "_on_violation", None)
         if rephrase is not None:  # a message layer, which has words of its own
             exc = rephrase(exc)
@@ -293,6 +295,8 @@ class _Connection:
     def _fail_callback(self, exc: Exception, callback: str, is_fatal: bool) -> None:
         """A callback raised. A WSProtocolError is a request to close with its code, whatever the options say."""
         transport = self.transport
+        if transport is None:  # connection_lost came from within the callback
+            return
         if not is_fatal and not isinstance(exc, WSProtocolError):
             transport._log(logging.ERROR, "%s raised", callback, exc_info=exc)
             return
