@@ -244,7 +244,8 @@ class _Connection:
             except Exception as exc:
                 self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
         if transport._input_is_over or transport._is_reading_paused:
-            self._parser.is_suspended = not transport._input_is_over
+            if self._parser is not None:
+                self._parser.is_suspended = not transport._input_is_over
             return False
         return True
 
