@@ -48,6 +48,7 @@ def check_refusal(connection: Connection, answer: bytes, line: Request) -> None:
     assert header_of(head, "Sec-WebSocket-Version") == ("13" if line.status == 426 else None)
     assert line.words in body.decode("ascii")
     assert connection.wire.calls == ["write_eof"]
+    connection.wire.answers_eof = False
     connection.feed(REQUESTS["good"].data)
     connection.loop.advance(2)
     assert connection.written() == b""
