@@ -219,8 +219,9 @@ class _Connection:
 
     def _drain(self) -> None:
         """There will not be another turn: the peer's input, or the connection, has ended."""
-        while self._parser.is_suspended and not self.transport._input_is_over:
-            self.transport._is_reading_paused = False
+        parser, transport = self._parser, self.transport
+        while parser.is_suspended and not transport._input_is_over:
+            transport._is_reading_paused = False
             self._process(b"")
 
     def _receive(self, data: bytes) -> None:
