@@ -3,8 +3,8 @@
     python .ci/matrix.py [--others] [PYTEST ARGUMENTS]
 
 `--others` is what fits into the time that CI has: the compiled engine on the oldest Python and the pure one on the
-newest, without what is about other libraries. Hatch can skip a missing interpreter only where it would not rather download one, so the
-choice is made here.
+newest, without what is about other libraries. Hatch can skip a missing interpreter only where it would not rather
+download one, so the choice is made here.
 """
 
 from __future__ import annotations
