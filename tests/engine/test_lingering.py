@@ -118,7 +118,8 @@ def test_over_tls_until_nothing_arrives_any_more(connect: Any, client: bool) -> 
         connection.feed(b"noise")
     assert connection.wire.calls == []
     connection.loop.advance(0.51)
-    assert connection.wire.calls == ["close"]
+    # Below Python 3.11 the lost connection closes its transport once more, which would warn otherwise.
+    assert set(connection.wire.calls) == {"close"}
     assert connection.events == ["connected", "disconnected"]
 
 
