@@ -63,6 +63,7 @@ def connect(engine: Any) -> Iterator[Callable[..., Any]]:
         connection = connections.pop(0)
         connection.shut()
         assert not connection.wire.written_late, "W15: written after disconnect"
+        vars(connection).clear()  # as long as pytest keeps `make` it keeps what another fixture has made with it, too
 
 
 class _Collector(logging.Handler):
