@@ -436,6 +436,7 @@ def test_failed_protocols_need_no_garbage_collector(data: bytes) -> None:
 
 
 def test_old_names() -> None:
+    sys.modules.pop("picows.websockets.connection", None)  # another test of this process may have imported it already
     with pytest.warns(DeprecationWarning, match="websockets.connection was renamed to websockets.protocol"):
         connection = OURS.connection
     assert connection.Connection is OURS.protocol.Protocol
