@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -76,3 +77,29 @@ def test_a_reader_that_has_enough(command: Command, echo_url: str) -> None:
 @pytest.mark.parametrize("header", ["X-Y: ü\ny", "Bad Name: x"], ids=["line-end", "name"])
 def test_a_header_that_cannot_be_sent(command: Command, echo_url: str, header: str) -> None:
     assert "header" in command.fails("connect", echo_url, "--header", header).lower()
+
+
+def test_a_quick_benchmark(each_command: Command, each_echo_url: str) -> None:
+    done = each_command.run("connect", each_echo_url.replace("//", "//me:secret@"), "--bench", stdin="not read\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, opening, latency, throughput = done.stdout.splitlines()
+    assert re.fullmatch(rf"{each_echo_url}/?, picows \S+ \({each_command.engine}\), 256 bytes", head)
+    assert re.fullmatch(r"opening +\d+\.\d\d ms", opening)
+    found = re.fullmatch(
+        r"latency +median ([\d.]+) us, p99 ([\d.]+) us, max ([\d.]+) us \(1 in flight, (\d+) messages\)", latency
+    )
+    assert found is not None, latency
+    median, worse, worst, count = map(float, found.groups())
+    assert 0 < median <= worse <= worst
+    assert count > 0
+    found = re.fullmatch(r"throughput +([\d.]+)/s, ([\d.]+) MB/s each way \(64 in flight, (\d+) messages\)", throughput)
+    assert found is not None, throughput
+    per_second, megabytes, count = map(float, found.groups())
+    assert megabytes == pytest.approx(per_second * 256 / 1e6, abs=0.01)
+    assert per_second == pytest.approx(count, rel=0.5)  # it lasts for about a second
+
+
+def test_a_quick_benchmark_of_a_server_that_does_not_echo(command: Command, tmp_path: Path) -> None:
+    write_talker(tmp_path)
+    url = command.serve("talker:Mute", cwd=tmp_path)
+    assert "bench needs a server that echoes" in command.fails("connect", url, "--bench", "--timeout", "0.3")

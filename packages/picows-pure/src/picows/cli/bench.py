@@ -1,4 +1,7 @@
-"""`picows bench`: one run of a load, with its progress on the terminal, and its result."""
+"""`picows bench`: one run of a load, with its progress on the terminal, and its result.
+
+`picows connect URL --bench` is two short runs of the same.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,15 @@ from ..url import parse_url
 from .faults import Failure
 from .load import Load, Settings
 from .opening import connection_arguments
-from .report import Result
+from .report import Result, quick_text
 
 _DURATION_S = 5.0
 _TICK_S = 0.25
+#: `connect --bench`: how long each of its runs is counted, how long it is warmed up, what it sends.
+_QUICK_S = 1.0
+_QUICK_WARMUP_S = 0.2
+_QUICK_SIZE = 256
+_QUICK_DEPTH = 64
 
 Show = Callable[[float, str], None]
 
@@ -26,29 +34,54 @@ async def bench(options: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
     depth = options.depth or (1 if options.rate is None else None)
     settings = Settings(options.connections, options.size, depth, options.rate, options.text)
-    load = Load(settings, options.messages)
-    url = parse_url(options.url).safe_url
+    duration = None if options.messages is not None else (options.duration or _DURATION_S)
+    result = await _measure(options, settings, options.warmup, duration, options.messages)
+    print(result.as_json() if options.json else result.as_text("" if _has_blocks() else "#"), flush=True)
+    worst_ms = result.latencies.percentile(99) / 1e6
+    if options.fail_above is not None and worst_ms > options.fail_above:
+        raise Failure(f"the 99th percentile is {worst_ms:.3f} ms, above {options.fail_above:g} ms (--fail-above)")
+    return 0
+
+
+async def quick_bench(options: argparse.Namespace) -> int:
+    """`connect --bench`: how long one message takes, then how many go through. Returns the exit code."""
+    results = []
+    for depth in (1, _QUICK_DEPTH):
+        settings = Settings(1, _QUICK_SIZE, depth, None, is_text=True)
+        results.append(await _measure(options, settings, _QUICK_WARMUP_S, _QUICK_S))
+    print(quick_text(*results), flush=True)
+    return 0
+
+
+async def _measure(
+    options: argparse.Namespace,
+    settings: Settings,
+    warmup_s: float,
+    duration_s: Optional[float],
+    limit: Optional[int] = None,
+) -> Result:
+    """Connect, warm up, and count for a time or up to a number of messages.
+
+    Raises:
+        Failure: nothing was answered, or not by an echo.
+    """
+    load = Load(settings, limit)
     try:
         await load.open(connection_arguments(options))
         with _progress() as show:
             load.start()
-            await _run_phase(load, options.warmup, options.timeout, lambda share: show(0, "warming up"))
+            await _run_phase(load, warmup_s, options.timeout, lambda share: show(0, "warming up"))
             load.count()
             started = time.perf_counter()
-            duration = None if options.messages is not None else (options.duration or _DURATION_S)
-            await _run_phase(load, duration, options.timeout, lambda share: show(share, _so_far(load, started)))
+            await _run_phase(load, duration_s, options.timeout, lambda share: show(share, _so_far(load, started)))
             seconds = time.perf_counter() - started
             unanswered = load.stop()
     finally:
         await load.close()
-    result = Result(url, options.loop, settings, seconds, load.latencies, load.opening, unanswered)
     if not load.latencies.count:
-        raise Failure("no message was answered while it was counted: give it a longer --duration")
-    print(result.as_json() if options.json else result.as_text("" if _has_blocks() else "#"), flush=True)
-    worst_ms = load.latencies.percentile(99) / 1e6
-    if options.fail_above is not None and worst_ms > options.fail_above:
-        raise Failure(f"the 99th percentile is {worst_ms:.3f} ms, above {options.fail_above:g} ms (--fail-above)")
-    return 0
+        raise Failure("no message was answered while it was counted: give `picows bench` a longer --duration")
+    loop = getattr(options, "loop", "asyncio")
+    return Result(parse_url(options.url).safe_url, loop, settings, seconds, load.latencies, load.opening, unanswered)
 
 
 async def _run_phase(load: Load, duration: Optional[float], patience_s: float, show: Callable[[float], None]) -> None:

@@ -32,6 +32,10 @@ Read = Callable[[], Awaitable[Optional[str]]]
 
 async def connect(options: argparse.Namespace) -> int:
     """Run the verb. Returns the exit code."""
+    if options.bench:
+        from .bench import quick_bench
+
+        return await quick_bench(options)
     arguments = connection_arguments(options)
     if options.count is not None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         conversation = Conversation(make_screen(options.raw), options)

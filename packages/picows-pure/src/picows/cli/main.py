@@ -66,6 +66,11 @@ def _add_connect(verbs: Any) -> None:
     parser.add_argument("--count", "-n", metavar="N", type=positive, help="end after N received messages")
     parser.add_argument("--ping", metavar="SECONDS", type=duration, help="measure the round trip this often")
     parser.add_argument("--raw", action="store_true", help="print JSON as it came, without indentation and colours")
+    parser.add_argument(
+        "--bench",
+        action="store_true",
+        help="measure latency and throughput of a server that echoes, for two seconds, and end; `bench` knows more",
+    )
 
 
 def _add_serve(verbs: Any) -> None:
@@ -147,6 +152,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     """Combinations that make no sense."""
     if options.verb == "bench" and options.messages is not None and options.duration is not None:
         parser.error("bench takes --messages or --duration, not both")
+    if options.verb == "connect" and options.bench:
+        for name in ("send", "count", "ping", "raw"):
+            if getattr(options, name):
+                parser.error(f"--bench excludes --{name}")
     if options.verb == "serve" and options.key and not options.cert:
         parser.error("serve needs --cert for --key")
     if getattr(options, "insecure", False) and options.ca_file:

@@ -13,6 +13,7 @@ from .load import Settings
 
 _ROWS = 14
 _BAR = 40
+_QUICK_PERCENTILES = (("median", 50), ("p99", 99))
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -94,6 +95,27 @@ class Result(NamedTuple):
         lines.append("latency   " + "".join(name.rjust(width) for name, width in zip(names, widths)))
         lines.append("us        " + "".join(cell.rjust(width) for cell, width in zip(cells, widths)))
         return "\n".join([*lines, "", *_histogram(found, bar)])
+
+
+def quick_text(alone: Result, many: Result) -> str:
+    """The lines of `connect --bench`.
+
+    Args:
+        alone: a run with one message in flight.
+        many: a run with several.
+    """
+    one, all_of_them = alone.latencies, many.latencies.count
+    opening = min(alone.opening.least, many.opening.least) / 1e6  # the first one has paid for imports
+    tail = ", ".join(f"{name} {one.percentile(percent) / 1000:.1f} us" for name, percent in _QUICK_PERCENTILES)
+    rate = f"{many.per_second:.1f}/s, {many.per_second * many.settings.size / 1e6:.2f} MB/s each way"
+    return "\n".join(
+        [
+            f"{alone.url}, picows {__version__} ({_engine.engine.name}), {alone.settings.size} bytes",
+            f"opening     {opening:.2f} ms",
+            f"latency     {tail}, max {one.most / 1000:.1f} us (1 in flight, {one.count} messages)",
+            f"throughput  {rate} ({many.settings.depth} in flight, {all_of_them} messages)",
+        ]
+    )
 
 
 def _several(number: int, what: str) -> str:
