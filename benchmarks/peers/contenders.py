@@ -2,7 +2,8 @@
 
 `rows` says where a variant is measured when it was not asked for by name: a variant that differs only in how it masks
 large payloads, say, is of no interest to the memory row. A contender with a `program` is compiled (native.py) and plays
-the process under test itself; it has no environment.
+the process under test itself; it has no environment. One with a `script` does so too, in the environment of a library
+that has another event loop or another language than the drivers.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ class Contender:
     rows: Tuple[str, ...] = ("*",)
     note: str = ""
     program: str = ""
+    script: str = ""
+    """A file of `reference/`."""
     lacks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Why cells whose key matches a pattern are left out, where the report shall say so."""
 
     @property
     def kind(self) -> str:
         """What it stands for: ours, peer, or reference (a floor, or another language)."""
-        return "ours" if self.ours else "reference" if self.program else "peer"
+        return "ours" if self.ours else "reference" if self.program or self.script else "peer"
 
     def takes_part(self, cell: Cell) -> bool:
         """Returns: whether this contender is measured in that cell, or named there as lacking it, by default."""
@@ -55,8 +58,10 @@ MASKED = ("echo/*", "echo2/*", "inflight/*")
 CONNECTIONS = ("memory/*", "pingpong/*", "handshakes/*", "broadcast*")
 LISTENER = ("cython-listener/*",)
 KERNELS = ("masking/*",)
-NO_TLS = {"*/tls": "TCP only, it has no TLS", "json/*": "it has no permessage-deflate",
-          "memory-deflate/*": "it has no permessage-deflate"}  # fmt: skip
+NO_DEFLATE = "this program does not use permessage-deflate"
+NO_TLS = {"*/tls": "TCP only, this program does not use TLS", "json/*": NO_DEFLATE, "deflate/*": NO_DEFLATE,
+          "memory-deflate/*": NO_DEFLATE}  # fmt: skip
+SERVED = ("inflight/*", "pingpong/*", "handshakes/*", "broadcast*", "memory*", "deflate/*")
 NO_BROADCAST = {"broadcast*": "Beast has no broadcast, and queues of messages are left to its users"}
 
 
@@ -100,6 +105,10 @@ CONTENDERS: Dict[str, Contender] = {
                   note="what the work costs in C, on the codec and kernels of picows-core; no peer, a floor"),
         Contender("beast", "", "", "", program="beast", lacks={**NO_TLS, **NO_BROADCAST},
                   note="Boost.Beast, where its headers are"),
+        Contender("ws", "ws", "", "", script="ws_server.js", rows=SERVED,
+                  note="Node's ws as a server, with bufferutil; wants node, npm and taskset"),
+        Contender("uws", "uws", "", "", script="uws_server.py", rows=SERVED,
+                  note="uWebSockets in C++ as a server, its callbacks in Python through socketify; wants libuv"),
         *map(_kernels, ("generic", "sse2", "avx2", "avx512", "neon")),
         Contender("memcpy", "", "", "memcpy", program="bench_kernels", rows=KERNELS,
                   note="of the C library: what copying without masking costs"),

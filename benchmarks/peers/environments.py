@@ -1,12 +1,13 @@
 """The environments of the contenders: virtual environments under build/peers, made on first use, versions pinned.
 
-All are made from one Python, so that a ratio never compares two interpreters. `ours` holds only what our packages
-depend on: picows-pure and picows-websockets run from the source tree through PYTHONPATH. `core` has our packages built
-and installed, anew where a source has changed. Contenders with a program of their own have no environment.
+All but that of Node are made from one Python, so that a ratio never compares two interpreters. `ours` holds only what
+our packages depend on: picows-pure and picows-websockets run from the source tree through PYTHONPATH. `core` has our
+packages built and installed, anew where a source has changed. Contenders with a program of their own have none.
 """
 
 from __future__ import annotations
 
+import ctypes.util
 import hashlib
 import json
 import os
@@ -40,8 +41,12 @@ REQUIREMENTS: Dict[str, Tuple[str, ...]] = {
     "aiohttp": ("aiohttp==3.14.5", "multidict==7.2.1", UVLOOP),
     "ours": OURS,
     "core": OURS,
+    "uws": ("socketify==0.0.31",),
     "chart": ("matplotlib==3.11.2",),
 }
+
+NODE: Dict[str, Tuple[str, ...]] = {"ws": ("ws@8.23.0", "bufferutil@4.1.0")}
+"""The environments that are folders of npm, and what is in them."""
 
 CIMPORT_FROM = {"core": "picows.core", "picows": "picows.picows"}
 """What a listener in Cython cimports its base class from, by environment."""
@@ -78,12 +83,20 @@ class Environments:
         """Returns: the command of a process under test, without the words that say what to measure."""
         if contender.program:
             return [str(native.build(contender.program))]
+        script = HERE / "reference" / contender.script
+        if contender.environment in NODE:
+            _node_packages(contender.environment)
+            return ["node", "--expose-gc", str(script)]
+        if contender.script:
+            return [self.python_for(contender.environment), str(script)]
         return [self.python_for(contender.environment), str(HERE / "under_test.py")]
 
     def environ_for(self, contender: Contender) -> Dict[str, str]:
         """Returns: the environment variables of a process under test."""
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("PICOWS_", "PYTHON"))}
         environ.update(contender.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="0")
+        if contender.environment in NODE:
+            environ["NODE_PATH"] = str(BASE / contender.environment / "node_modules")
         paths: List[Path] = []
         if contender.environment == "ours" and "ours" not in self._given:
             paths += PURE_SRC, DROPIN_SRC
@@ -97,6 +110,8 @@ class Environments:
         """Returns: why a contender cannot run here or not yet, None if it can."""
         if contender.program:
             return _missing_program(contender)
+        if contender.script:
+            return _missing_for_script(contender)
         if not contender.ours or contender.environment in self._given:
             return None
         needed = [PURE_SRC / "picows/__init__.py"]
@@ -130,6 +145,29 @@ def _missing_program(contender: Contender) -> Optional[str]:
     except native.Unavailable as error:
         return str(error)
     return None
+
+
+def _missing_for_script(contender: Contender) -> Optional[str]:
+    if contender.environment in NODE:
+        absent = [name for name in ("node", "npm", "taskset") if shutil.which(name) is None]
+        return f"no {', no '.join(absent)} on the PATH" if absent else None
+    if ctypes.util.find_library("uv") is None:
+        return "no libuv, which socketify loads (a package like libuv1 has it)"
+    return None
+
+
+def _node_packages(name: str) -> None:
+    """Makes a folder with packages of npm, or makes it anew if others are wanted. Scripts of packages are not run."""
+    home = BASE / name
+    stamp, wanted = home / "requirements.txt", "\n".join((*NODE[name], ""))
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"making {home.relative_to(ROOT)}: {', '.join(NODE[name])}", file=sys.stderr, flush=True)
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    options = ["--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--silent"]
+    run(["npm", "install", *options, *NODE[name]])
+    stamp.write_text(wanted)
 
 
 def _virtual_environment(name: str, maker: str, requirements: Sequence[str]) -> str:

@@ -101,7 +101,8 @@ class Bench:
         if spec.role == "client":
             return stack.enter_context(self._tested(spec, contender)).answer()
         load = stack.enter_context(running(generator(spec)))
-        return {**load.answer(), "facts": at["facts"]}
+        raw = load.answer()
+        return {**raw, "facts": {**at["facts"], **raw.get("facts", {})}}
 
     def _tested(self, spec: Spec, contender: Contender) -> contextlib.AbstractContextManager[Child]:
         command = self._environments.command_for(contender)

@@ -85,6 +85,8 @@ ROWS: Dict[str, Row] = {
              "in_place_gb_per_s": "GB/s in place"}),
         _row("json", "echo of JSON text with permessage-deflate (defaults)", "round trip", "echo", sizes=(KIB,),
              text=True, deflate=True, two_cpus=False),
+        _row("deflate", "server, 1 connection, 16 JSON texts with permessage-deflate in flight", "message", "server",
+             "deflated", sizes=(KIB,), text=True, deflate=True, in_flight=16),
         _row("memory-deflate", "as memory, with permessage-deflate (defaults)", "connection", "server", "idle",
              connections=4000, big=10 * MIB, deflate=True,
              metrics=MEMORY, also=RESIDENT),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import socket
 import struct
 import zlib
@@ -34,11 +35,11 @@ def build_frame(payload: bytes, masked: bool, first: int = 0x82) -> bytes:
     return head + mask + covered.to_bytes(size, "big")
 
 
-def build_deflated(payload: bytes) -> bytes:
-    """Returns: a masked BINARY frame compressed per RFC 7692, with a window that any negotiation allows."""
-    packer = zlib.compressobj(wbits=-9)
+def build_deflated(payload: bytes, bits: int = 9, first: int = 0xC2) -> bytes:
+    """Returns: a masked frame compressed per RFC 7692, by default with a window that any negotiation allows."""
+    packer = zlib.compressobj(wbits=-bits)
     packed = packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH)
-    return build_frame(packed[:-4], masked=True, first=0xC2)
+    return build_frame(packed[:-4], masked=True, first=first)
 
 
 def echoed_size(size: int) -> int:
@@ -62,6 +63,23 @@ def check_response(head: bytes) -> None:
 
 def connect(port: int, extra: bytes = b"") -> socket.socket:
     """Returns: a blocking socket, upgraded."""
+    return _upgrade(port, extra)[0]
+
+
+def connect_deflate(port: int) -> tuple[socket.socket, str]:
+    """Returns: a blocking socket, upgraded with permessage-deflate, and the parameters that the server chose."""
+    sock, head = _upgrade(port, DEFLATE_OFFER)
+    lines = (line.partition(b":") for line in head.split(b"\r\n"))
+    return sock, next(v for name, _, v in lines if name.lower() == b"sec-websocket-extensions").decode().strip()
+
+
+def client_bits(agreed: str) -> int:
+    """Returns: the window that a client may use for compression, in bits (RFC 7692, section 7.1.2.2)."""
+    found = re.search(r"client_max_window_bits\s*=\s*\"?(\d+)", agreed)
+    return int(found[1]) if found else 15
+
+
+def _upgrade(port: int, extra: bytes) -> tuple[socket.socket, bytes]:
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.sendall(upgrade_request(port, extra))
@@ -74,7 +92,7 @@ def connect(port: int, extra: bytes = b"") -> socket.socket:
     check_response(head)
     if extra and b"permessage-deflate" not in head:
         raise ConnectionError("the server under test did not accept permessage-deflate")
-    return sock
+    return sock, head
 
 
 def accept(listener: socket.socket) -> socket.socket:
