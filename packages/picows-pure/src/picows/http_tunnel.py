@@ -40,7 +40,7 @@ def import_python_socks() -> Any:
 
 
 def proxy_error(message: str, status: Optional[int] = None) -> Exception:
-    """A python_socks.ProxyError, of which `error_code` is the HTTP status."""
+    """A python_socks.ProxyError, of which `error_code` is the HTTP status, or what a SOCKS proxy has answered."""
     error: Exception = import_python_socks().ProxyError(message, error_code=status)
     return error
 

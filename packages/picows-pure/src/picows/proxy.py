@@ -252,6 +252,10 @@ async def _open_socks_tunnel(
             loop=loop,
         )
         await client.connect(target.host, target.port, timeout=_NO_TIMEOUT_S)
+    except python_socks.ProxyError as exc:
+        sock.close()
+        what = f"proxy {proxy.safe_url} was asked for {target.host}:{target.port}: {exc}"
+        raise proxy_error(what, exc.error_code) from exc
     except socket.gaierror:  # the name of the target, which socks4 resolves here
         sock.close()
         raise
