@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from picows.deflate import DeflateCodec, DeflateOptions, DeflateParameters
+from picows.deflate import SERVER_DEFLATE, DeflateCodec, DeflateOptions, DeflateParameters
 
 from .. import fast_zlib
 from ..extensions.base import Extension
@@ -143,6 +143,13 @@ def new_codec(extensions: Sequence[Extension]) -> ConnectionCodec | None:
         return None
     options = _options(settings.get("level", -1), settings.get("memLevel", 8))
     return ConnectionCodec(_parameters(extension), options, _idlers())
+
+
+def server_codec(parameters: DeflateParameters) -> ConnectionCodec:
+    """The codec of a server that has negotiated by itself, with the settings of `picows.deflate.SERVER_DEFLATE`."""
+    ours, theirs = parameters.server_no_context_takeover, parameters.client_no_context_takeover
+    bits = parameters.server_max_window_bits, parameters.client_max_window_bits
+    return ConnectionCodec(_make_parameters(theirs, ours, bits[1], bits[0]), SERVER_DEFLATE, _idlers())
 
 
 def _parameters(extension: PerMessageDeflate) -> DeflateParameters:

@@ -1,0 +1,156 @@
+"""An accepted connection: the engine's message listener, in the messages of ASGI.
+
+Where the application closes, or the server shuts down, or a pong is missing, the connection is over for the
+application at once: what was queued can still be received, then comes `websocket.disconnect`. The engine goes on
+without the application until the peer's CLOSE has arrived.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
+
+from picows._engine import engine
+from picows.deflate import DeflateParameters
+from picows.enums import WSCloseCode
+from picows.errors import WSConnectionClosed, WSProtocolError
+
+from ..asyncio.compression import ConnectionCodec, server_codec
+from .keepalive import REASON, Keepalive
+
+_Listener: Any = engine.WSMessageListener
+
+
+class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at run time
+    """See the top of the file.
+
+    Args:
+        config: uvicorn's, for the sizes and times that begin with ws_.
+        deflate: what was agreed about compression, or None.
+        on_lost: called once, when the connection has ended.
+    """
+
+    def __init__(self, config: Config, deflate: DeflateParameters | None, on_lost: Callable[[], None]) -> None:
+        super().__init__(max_message_size=config.ws_max_size or None, max_queue=config.ws_max_queue or None)
+        self._config = config
+        self._on_lost: Callable[[], None] | None = on_lost
+        self._deflate: ConnectionCodec | None = None
+        self._keepalive: Keepalive | None = None
+        #: Code and reason of the disconnect, where they are not those of the peer's CLOSE.
+        self._verdict: tuple[int, str] | None = None
+        if deflate is not None:
+            self._deflate = server_codec(deflate)
+            self._use_codec(self._deflate)
+
+    # --- the application ---
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message, or `websocket.disconnect`, as often as it is asked for."""
+        try:
+            message = await self.recv()
+        except WSConnectionClosed:
+            return self._disconnect_event()
+        if isinstance(message, str):
+            return {"type": "websocket.receive", "text": message}
+        return {"type": "websocket.receive", "bytes": message}
+
+    async def send_event(self, event: dict[str, Any]) -> None:
+        """Send a `websocket.send`; returns when there is room for more.
+
+        Raises:
+            ClientDisconnected: the connection is closing or closed.
+            TypeError: it has neither bytes nor text, or something else in their place.
+        """
+        data = event.get("bytes")
+        if data is None:
+            data = event.get("text")
+            if not isinstance(data, str):
+                raise TypeError(f"websocket.send must have bytes, or text that is a str, got {type(data).__name__}")
+        try:
+            await self.send(data)
+        except WSConnectionClosed as exc:
+            raise ClientDisconnected from exc
+
+    async def say_goodbye(self, code: int, reason: str) -> None:
+        """Send CLOSE; the peer's answer ends the connection, or `close_timeout` does. Does not wait for that.
+
+        Raises:
+            ValueError: a code or a reason that must not be sent; the connection goes on.
+        """
+        if not self.transport.is_close_frame_sent:
+            self.transport.send_close(code, reason)
+            self._finish(code, reason)
+            await self.close()  # for the application it is lost: nothing to wait for, but reading goes on
+
+    @property
+    def is_over(self) -> bool:
+        """CLOSE was sent, or the connection was lost."""
+        return bool(self.transport.is_close_frame_sent or self.transport.is_disconnected)
+
+    def _disconnect_event(self) -> dict[str, Any]:
+        code, reason = self._verdict or self._received_close()
+        return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+    def _received_close(self) -> tuple[int, str]:
+        handshake = self.transport.close_handshake
+        received = None if handshake is None else handshake.recv
+        if received is None:
+            return int(WSCloseCode.ABNORMAL_CLOSURE), ""
+        return int(received.code), received.reason or ""
+
+    # --- the engine ---
+
+    def on_ws_connected(self, transport: Any) -> None:
+        """The engine has taken over."""
+        _Listener.on_ws_connected(self, transport)
+        interval_s = self._config.ws_ping_interval
+        if interval_s is not None and interval_s > 0:
+            self._keepalive = Keepalive(self, transport._loop, interval_s, self._config.ws_ping_timeout)
+
+    def on_ws_disconnected(self, transport: Any) -> None:
+        """The connection has ended."""
+        self._stop_keepalive()
+        if self._deflate is not None:
+            self._deflate.retire()
+            self._deflate = None
+        _Listener.on_ws_disconnected(self, transport)
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
+
+    def on_pong_missing(self) -> None:
+        """The peer is gone, or as good as gone."""
+        self.transport._log(logging.INFO, "no pong within %s s, closing the connection", self._config.ws_ping_timeout)
+        self.transport._farewell(WSCloseCode.INTERNAL_ERROR, REASON.encode())
+        self._finish(WSCloseCode.INTERNAL_ERROR, REASON)
+
+    def _on_pong(self, payload: bytes) -> None:
+        if self._keepalive is not None:
+            self._keepalive.on_pong(payload)
+
+    def _on_violation(self, exc: WSProtocolError) -> WSProtocolError:
+        self._stop_keepalive()
+        if self._verdict is None:
+            self._verdict = int(exc.code), str(exc)
+        return exc
+
+    def _on_close(self, frame: Any) -> None:
+        self._stop_keepalive()
+        _Listener._on_close(self, frame)
+
+    def _stop_keepalive(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
+
+    def _finish(self, code: int, reason: str) -> None:
+        """For the application the connection is lost."""
+        self._stop_keepalive()
+        self._verdict = int(code), reason
+        _Listener.on_ws_disconnected(self, self.transport)
+        if self._deflate is not None:  # the peer may go on sending
+            self._use_codec(self._deflate)

@@ -1,0 +1,91 @@
+"""Pings with uvicorn's timing: one every interval, and each must be answered within the timeout.
+
+The timers are shared by all connections of the loop (see `picows.deadlines`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from picows.deadlines import Deadlines
+
+from ..asyncio.timers import deadlines
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+#: What a peer reads that did not answer.
+REASON = "keepalive ping timeout"
+
+
+class Keepalive:
+    """Pings a connection until it is stopped.
+
+    Args:
+        connection: open; it hears from `on_pong_missing`.
+        loop: its loop.
+        interval_s: seconds from ping to ping, or from a pong that came later than that.
+        timeout_s: seconds that a pong may take; None for ever.
+    """
+
+    __slots__ = ("_awaited", "_connection", "_interval_s", "_late", "_loop", "_next", "_timeout_s")
+
+    def __init__(
+        self, connection: Connection, loop: asyncio.AbstractEventLoop, interval_s: float, timeout_s: float | None
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._loop = loop
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+        #: The payload of the ping whose pong is awaited.
+        self._awaited: bytes | None = None
+        self._late: Deadlines[Keepalive] | None = None
+        self._next: Deadlines[Keepalive] | None = None
+        self._schedule()
+
+    def stop(self) -> None:
+        """Send no more pings, and forget the connection."""
+        self._connection = None
+        if self._next is not None:
+            self._next.discard(self)
+        self._expect_nothing()
+
+    def on_pong(self, payload: bytes) -> None:
+        """A pong arrived; those that answer nothing of ours count for nothing."""
+        if payload == self._awaited:
+            self._expect_nothing()
+            if self._next is None:  # the next ping is overdue: it has waited for this
+                self._ping()
+
+    def _schedule(self) -> None:
+        self._next = deadlines(self._loop, self._interval_s, Keepalive._on_due)
+        self._next.add(self)
+
+    def _expect_nothing(self) -> None:
+        self._awaited = None
+        if self._late is not None:
+            self._late.discard(self)
+            self._late = None
+
+    def _on_due(self) -> None:
+        self._next = None
+        if self._late is None:
+            self._ping()
+
+    def _ping(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        self._awaited = os.urandom(4)
+        if self._timeout_s is not None:
+            self._late = deadlines(self._loop, self._timeout_s, Keepalive._on_late)
+            self._late.add(self)
+        self._schedule()
+        connection.transport.send_ping(self._awaited)
+
+    def _on_late(self) -> None:
+        self._late = None
+        if self._connection is not None:
+            self._connection.on_pong_missing()
