@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from ..abc import WSBuffer
 
 if TYPE_CHECKING:
-    from .messages import WSMessageListener
+    from .sending import MessageSender
 
 
 class Fragment:
@@ -41,7 +41,7 @@ class FragmentSender:
 
     __slots__ = ("_listener", "_text", "_is_str", "opcode", "is_first")
 
-    def __init__(self, listener: WSMessageListener, text: Optional[bool]) -> None:
+    def __init__(self, listener: MessageSender, text: Optional[bool]) -> None:
         self._listener = listener
         self._text = text
         self._is_str = False
