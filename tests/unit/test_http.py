@@ -365,6 +365,12 @@ def test_I1_bad_responses(head):
     refused(head, is_request=False)
 
 
+def test_another_protocol_is_shown_as_far_as_it_is_short():
+    with pytest.raises(WSInvalidMessageError) as raised:
+        parse_response(b"220 smtp.test ESMTP\r\n\r\n")
+    assert str(raised.value).startswith("expected an HTTP/1.1 response, received '220 smtp.test ESMTP")
+
+
 def test_http_1_0_from_a_proxy():
     assert parse_response(b"HTTP/1.0 200 OK\r\n\r\n", allow_http_1_0=True).version == b"HTTP/1.0"
     assert parse_response(b"HTTP/1.1 200 OK\r\n\r\n", allow_http_1_0=True).version == b"HTTP/1.1"

@@ -351,8 +351,10 @@ def accepting_response(head: bytes) -> WSUpgradeResponse:
 def _check_lines(head: bytes, is_request: bool) -> None:
     """Raise what HeadReader has against these bytes, or if they are not one whole head."""
     reader = HeadReader(is_request)
-    # Cut, so that it looks at each line: it trusts its caller to do that with a head that comes whole.
-    found = reader.feed(head[:1]) or reader.feed(head[1:])
+    # Cut, so that it looks at each line: it trusts its caller to do that with a head that comes whole. Near its end, so
+    # that a short answer in another protocol is shown as a whole.
+    cut = max(len(head) - 1, 0)
+    found = None if reader.feed(head[:cut]) else reader.feed(head[cut:])
     if found is None or found[1]:
         raise message_error("the bytes are not one complete head, ended by an empty line", head)
 
