@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, Set
 
@@ -33,7 +34,8 @@ def options(parser: argparse.ArgumentParser) -> Dict[str, Any]:
 
 def sections() -> Dict[str, str]:
     """The text about each verb; what `connect` and `bench` have in common is in both."""
-    parts = re.split(r"^## picows (\w+).*\n", PAGE, flags=re.MULTILINE)
+    ours = PAGE.partition("## python -m picows.websockets")[0]
+    parts = re.split(r"^## picows (\w+).*\n", ours, flags=re.MULTILINE)
     found = dict(zip(parts[1::2], parts[2::2]))
     own, mark, common = found["connect"].partition("`connect` and `bench` have in common:")
     assert mark
@@ -89,3 +91,13 @@ def test_doctor_is_described_with_its_option() -> None:
 def test_exit_codes() -> None:
     codes: Set[str] = set(re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE))
     assert codes == {"0", "1", "2", "130"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="picows.websockets needs Python 3.11, as websockets 17 does")
+def test_the_command_of_websockets(capsys: pytest.CaptureFixture[str]) -> None:
+    cli = pytest.importorskip("picows.websockets.cli", reason="picows-websockets is not installed")
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    known = set(re.findall(r"--\w+", capsys.readouterr().out)) - {"--help"}
+    text = PAGE.partition("## python -m picows.websockets URI\n")[2]
+    assert known == set(re.findall(r"--\w+", text))

@@ -123,6 +123,8 @@ def _add_client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subprotocol", metavar="NAME", action="append", default=[], help="ask for it (repeatable)")
     parser.add_argument("--ca-file", metavar="FILE", help="trust these authorities (PEM) instead of the system's")
     parser.add_argument("--insecure", action="store_true", help="do not verify the server's certificate")
+    parser.add_argument("--cert", metavar="FILE", help="certificate chain of ours in PEM, for servers that ask for one")
+    parser.add_argument("--key", metavar="FILE", help="its private key, where --cert does not hold it")
     parser.add_argument("--proxy", metavar="URL", help="http, https, socks4 or socks5 proxy")
     parser.add_argument("--timeout", metavar="SECONDS", type=duration, default=10, help="to connect (default: 10)")
 
@@ -140,7 +142,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except Exception as exc:
-        sentence = explain(exc, getattr(options, "url", None), getattr(options, "timeout", None))
+        sentence = explain(exc)
         if sentence is None:
             raise
         sys.stdout.flush()
@@ -156,8 +158,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         for name in ("send", "count", "ping", "raw"):
             if getattr(options, name):
                 parser.error(f"--bench excludes --{name}")
-    if options.verb == "serve" and options.key and not options.cert:
-        parser.error("serve needs --cert for --key")
+    if options.key and not options.cert:
+        parser.error("--key needs --cert")
     if getattr(options, "insecure", False) and options.ca_file:
         parser.error("--insecure verifies nothing: it excludes --ca-file")
 
@@ -178,7 +180,11 @@ def _verb(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
 
 
 def _run_loop(main: Coroutine[Any, Any, int], loop: str) -> int:
-    from .faults import need
+    from .faults import be_quiet, need
+
+    async def run() -> int:
+        asyncio.get_running_loop().set_exception_handler(be_quiet)
+        return await main
 
     if loop == "uvloop":
         try:
@@ -187,4 +193,4 @@ def _run_loop(main: Coroutine[Any, Any, int], loop: str) -> int:
             main.close()
             raise
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    return asyncio.run(main)
+    return asyncio.run(run())

@@ -12,7 +12,7 @@ import os
 import signal
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .. import _engine
 from .._version import __version__
@@ -20,6 +20,7 @@ from ..enums import WSMsgType
 from ..errors import WSConnectionClosed
 from ..server import WSServer, ws_create_server
 from .faults import Failure
+from .tls import server_context
 
 if TYPE_CHECKING:
     from ..pure import WSListener, WSMessageListener
@@ -73,7 +74,7 @@ async def serve(options: argparse.Namespace) -> int:
     factory = _factory(options.listener)
     if not options.quiet:
         factory = _reporting(factory)
-    context = _tls(options.cert, options.key)
+    context = server_context(options.cert, options.key)
     server = await _listen(options, factory, context)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -157,17 +158,3 @@ def _reporting(factory: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return factory(request)
 
     return report
-
-
-def _tls(cert: Optional[str], key: Optional[str]) -> Optional[ssl.SSLContext]:
-    if cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except ssl.SSLError as exc:
-        raise Failure(f"--cert {cert} and its key cannot be used: {exc.reason or exc}") from None
-    except OSError as exc:
-        files: List[str] = [file for file in (cert, key) if file and not os.access(file, os.R_OK)]
-        raise Failure(f"{' and '.join(files) or cert} cannot be read: {exc.strerror}") from None
-    return context

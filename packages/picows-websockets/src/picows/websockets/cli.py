@@ -21,28 +21,17 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from ..cli.faults import be_quiet
+from ..cli.words import escaped
+from ._advice import advice
 from .asyncio.client import ClientConnection, connect
-from .exceptions import ConnectionClosed
+from .exceptions import ConnectionClosed, ProxyError
 from .frames import Close
 from .version import version
 
 __all__ = ["main"]
 
 _PROMPT = "> "
-#: Line and paragraph separators, and lone surrogates, which cannot be printed.
-_ESCAPED_CATEGORIES = frozenset(("Cc", "Cs", "Zl", "Zp"))
-#: They reorder what follows, up to our own text.
-_ESCAPED_DIRECTIONS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
-
-
-def escaped(text: str) -> str:
-    """Text from a peer without the characters that would control a terminal, each written as in a Python literal."""
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char) in _ESCAPED_CATEGORIES or unicodedata.bidirectional(char) in _ESCAPED_DIRECTIONS
-        else char
-        for char in text
-    )
 
 
 def _columns(text: str) -> int:
@@ -149,7 +138,14 @@ async def _converse(connection: ClientConnection, screen: _Screen) -> None:
             raise result
 
 
+def _reason(exc: Exception) -> str:
+    """What an exception says. That a proxy failed is said with the reason, which is the cause."""
+    text = str(exc) or type(exc).__name__
+    return f"{text}: {exc.__cause__}" if isinstance(exc, ProxyError) and str(exc.__cause__ or "") else text
+
+
 async def _run(uri: str, insecure: bool) -> int:
+    asyncio.get_running_loop().set_exception_handler(be_quiet)  # the error below says it
     screen = _Screen()
     options: dict[str, Any] = {}
     if insecure and uri.lower().startswith("wss:"):
@@ -159,7 +155,10 @@ async def _run(uri: str, insecure: bool) -> int:
     try:
         connection = await connect(uri, **options)
     except Exception as exc:
-        print(f"Failed to connect to {escaped(uri)}: {escaped(str(exc))}.", file=sys.stderr)
+        print(
+            f"Failed to connect to {escaped(uri)}: {escaped(_reason(exc))}. {advice(exc, uri)}".rstrip(),
+            file=sys.stderr,
+        )
         return 1
     screen.show(f"Connected to {escaped(uri)}.")
     await _converse(connection, screen)
