@@ -170,20 +170,17 @@ else:
     assert run("-c", before + INSTALL + program) == ("absent\n" if before else "websockets.frames\n")
 
 
-@needs_library
-def test_legacy_comes_from_the_library_over_our_modules() -> None:
+@pytest.mark.parametrize("before", [pytest.param("", marks=needs_library), ABSENT], ids=["library", "no library"])
+def test_legacy_is_ours_too(before: str) -> None:
     program = """
 import warnings
 warnings.simplefilter("ignore")
-import websockets.legacy.server
-assert websockets.legacy.server.__name__ == "websockets.legacy.server"
-assert websockets.legacy.server.Headers is ours.Headers
+import websockets.legacy.server, websockets.auth
+assert websockets.legacy.server.__name__ == "picows.websockets.legacy.server"
+assert websockets.legacy.server is sys.modules["picows.websockets.legacy.server"]
+assert websockets.auth.basic_auth_protocol_factory is websockets.basic_auth_protocol_factory
 """
-    run("-c", INSTALL + program)
-
-
-def test_legacy_is_missing_without_the_library() -> None:
-    run("-c", ABSENT + INSTALL + MISSING.replace("nowhere", "legacy"))
+    run("-c", before + INSTALL + program)
 
 
 PROGRAM = """

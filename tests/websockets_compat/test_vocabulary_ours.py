@@ -45,15 +45,6 @@ def test_what_is_not_there_is_an_attribute_error(name: str) -> None:
         getattr(ours, name)
 
 
-def test_the_old_module_of_authentication_says_what_to_use() -> None:
-    sys.modules.pop("picows.websockets.auth", None)
-    with pytest.warns(DeprecationWarning, match="use picows.websockets.basic_auth"):
-        auth = importlib.import_module("picows.websockets.auth")
-    with pytest.raises(ImportError, match="process_request=picows.websockets.basic_auth"):
-        _ = auth.basic_auth_protocol_factory
-    assert not hasattr(auth, "nope")
-
-
 def test_the_old_name_of_the_protocol_module() -> None:
     protocol = pytest.importorskip("picows.websockets.protocol", reason="comes with the Sans-I/O API")
     sys.modules.pop("picows.websockets.connection", None)

@@ -153,14 +153,21 @@ _NAMES = {
     ".server": "ServerProtocol",
     ".typing": "Data ExtensionName ExtensionParameter LoggerLike StatusLike Origin Subprotocol",
 }
-_DEPRECATED = (
-    "AbortHandshake InvalidStatusCode RedirectHandshake WebSocketProtocolError WebSocketClientProtocol "
-    "WebSocketCommonProtocol WebSocketServer WebSocketServerProtocol"
-)
-_ALIASES = {name: module for module, names in _NAMES.items() for name in names.split()}
+_DEPRECATED = {
+    ".legacy.auth": "BasicAuthWebSocketServerProtocol basic_auth_protocol_factory",
+    ".legacy.client": "WebSocketClientProtocol",
+    ".legacy.exceptions": "AbortHandshake InvalidStatusCode RedirectHandshake WebSocketProtocolError",
+    ".legacy.protocol": "WebSocketCommonProtocol",
+    ".legacy.server": "WebSocketServer WebSocketServerProtocol",
+}
+
+
+def _by_name(names_of_modules: dict[str, str]) -> dict[str, str]:
+    return {name: module for module, names in names_of_modules.items() for name in names.split()}
+
 
 lazy_import(
     globals(),
-    aliases=dict.fromkeys(__all__, ".exceptions") | _ALIASES,
-    deprecated_aliases=dict.fromkeys(_DEPRECATED.split(), "._legacy"),
+    aliases=dict.fromkeys(__all__, ".exceptions") | _by_name(_NAMES),
+    deprecated_aliases=_by_name(_DEPRECATED),
 )

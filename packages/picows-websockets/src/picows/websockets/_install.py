@@ -3,9 +3,6 @@
 `sys.modules` gets our modules under the other name as well, so that a class has one identity whichever name led to it,
 and a finder in front of all others does the same for modules that are imported later. The finder also answers what
 `importlib.metadata` asks: programs look up the version of the distribution before they use it.
-
-The API before websockets 14, `websockets.legacy`, is not ours. Where that library is installed its own modules are
-imported for it, over our frames, headers and extensions; that is how uvicorn's `--ws websockets` runs.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, DistributionFinder
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -26,7 +23,6 @@ from .version import version
 
 _OURS = __name__.rpartition(".")[0]
 _THEIRS = "websockets"
-_LEGACY = "websockets.legacy"
 
 
 def _our_name(name: str) -> str:
@@ -76,24 +72,13 @@ class _AliasDistribution(Distribution):
 
 
 class _Finder(MetaPathFinder):
-    """Finds our modules, and theirs for what only they have.
-
-    Args:
-        library: the package websockets of the library, None where it is not installed.
-    """
-
-    def __init__(self, library: ModuleType | None) -> None:
-        self._library_path = None if library is None else library.__path__
+    """Finds our modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if not _is_theirs(fullname):
             return None
-        if fullname == _LEGACY:
-            return PathFinder.find_spec(fullname, self._library_path) if self._library_path else None
-        if fullname.startswith(_LEGACY + "."):
-            return None  # for the finders after this one: the parent's path is right
         ours = importlib.util.find_spec(_our_name(fullname))
         if ours is None or not isinstance(ours.loader, InspectLoader):
             return None
@@ -113,7 +98,7 @@ class _Installation:
     def __init__(self) -> None:
         self._before = dict(_their_modules())
         library = _import_library()
-        self._finder = _Finder(library)
+        self._finder = _Finder()
         _forget_their_modules()
         sys.modules.update(
             {_THEIRS + name.removeprefix(_OURS): module for name, module in list(sys.modules.items()) if _is_ours(name)}

@@ -53,14 +53,16 @@ def follow_redirect(
     if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
         if fixed is not None:
             return ValueError(f"cannot follow cross-origin redirect to {uri} with {fixed}")
-        _drop_credentials(connector)
+        connector.additional_headers = without_credentials(connector.additional_headers)
     return uri
 
 
-def _drop_credentials(connector: Connector) -> None:
-    if connector.additional_headers is not None:
-        headers = Headers()
-        headers.update(connector.additional_headers)
-        for name in _CREDENTIALS:
-            headers.pop(name, None)
-        connector.additional_headers = headers
+def without_credentials(given: HeadersLike | None) -> Headers | None:
+    """The headers that a user has given, as another origin may see them."""
+    if given is None:
+        return None
+    headers = Headers()
+    headers.update(given)
+    for name in _CREDENTIALS:
+        headers.pop(name, None)
+    return headers

@@ -250,12 +250,8 @@ def process_exception(exc: Exception) -> Exception | None:
     return exc
 
 
-# The names of the implementation before websockets 14 lead to what does their work today.
+# This module was the client before websockets 14.
 lazy_import(
     globals(),
-    deprecated_aliases={
-        "WebSocketClientProtocol": "._legacy",
-        "connect": ".asyncio.client",
-        "unix_connect": ".asyncio.client",
-    },
+    deprecated_aliases=dict.fromkeys(("WebSocketClientProtocol", "connect", "unix_connect"), ".legacy.client"),
 )

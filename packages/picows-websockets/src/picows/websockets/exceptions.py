@@ -430,9 +430,9 @@ def derive_from(library: ModuleType | None) -> None:
 lazy_import(
     globals(),
     deprecated_aliases={
-        "AbortHandshake": "._legacy",
-        "InvalidStatusCode": "._legacy",
-        "RedirectHandshake": "._legacy",
-        "WebSocketProtocolError": "._legacy",
+        "AbortHandshake": ".legacy.exceptions",
+        "InvalidStatusCode": ".legacy.exceptions",
+        "RedirectHandshake": ".legacy.exceptions",
+        "WebSocketProtocolError": ".legacy.exceptions",
     },
 )

@@ -52,7 +52,9 @@ def lazy_import(
         if name in current:
             return import_name(name, current[name], namespace)
         if name in deprecated:
-            warnings.warn(f"{module}.{name} is deprecated", DeprecationWarning, stacklevel=2)
+            # Programs filter by this text, from its beginning.
+            old_name = f"{module.removeprefix('picows.')}.{name}"
+            warnings.warn(f"{old_name} is deprecated", DeprecationWarning, stacklevel=2)
             return import_name(name, deprecated[name], namespace)
         if "__path__" in namespace and not name.startswith("_") and importlib.util.find_spec(f"{module}.{name}"):
             return importlib.import_module(f"{module}.{name}")

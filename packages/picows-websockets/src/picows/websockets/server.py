@@ -327,14 +327,10 @@ def format_date(second: int) -> str:
     return email.utils.formatdate(second, usegmt=True)
 
 
-# The names of the implementation before websockets 14 lead to what does their work today.
+# This module was the server before websockets 14.
 lazy_import(
     globals(),
-    deprecated_aliases={
-        "WebSocketServer": "._legacy",
-        "WebSocketServerProtocol": "._legacy",
-        "broadcast": ".asyncio.server",
-        "serve": ".asyncio.server",
-        "unix_serve": ".asyncio.server",
-    },
+    deprecated_aliases=dict.fromkeys(
+        ("WebSocketServer", "WebSocketServerProtocol", "broadcast", "serve", "unix_serve"), ".legacy.server"
+    ),
 )

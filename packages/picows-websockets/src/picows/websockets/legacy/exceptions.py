@@ -1,34 +1,13 @@
-"""Names of the implementation before websockets 14, for programs that mention them.
-
-Nothing raises these exceptions, as nothing in the new implementation of that library does: they are named in `except`
-clauses. The old classes of connections and servers are the new ones, for annotations and `isinstance`.
-"""
+"""Exceptions of the opening handshake that only the API before websockets 14 raises."""
 
 from __future__ import annotations
 
 import http
-from typing import Any
 
-from .datastructures import Headers, HeadersLike
-from .exceptions import InvalidHandshake, ProtocolError
-from .imports import import_name
-from .typing import StatusLike
-
-_TODAY = {
-    "WebSocketClientProtocol": (".asyncio.client", "ClientConnection"),
-    "WebSocketCommonProtocol": (".asyncio.connection", "Connection"),
-    "WebSocketServer": (".asyncio.server", "Server"),
-    "WebSocketServerProtocol": (".asyncio.server", "ServerConnection"),
-}
-
-WebSocketProtocolError = ProtocolError
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _TODAY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, today = _TODAY[name]
-    return import_name(today, module, globals())
+from ..datastructures import Headers, HeadersLike
+from ..exceptions import InvalidHandshake
+from ..exceptions import ProtocolError as WebSocketProtocolError  # noqa: F401
+from ..typing import StatusLike
 
 
 class InvalidStatusCode(InvalidHandshake):
@@ -48,7 +27,7 @@ class InvalidStatusCode(InvalidHandshake):
 
 
 class AbortHandshake(InvalidHandshake):
-    """A server refuses the upgrade. Today: `process_request` returns a response.
+    """A hook of a server raises it to refuse the upgrade. Today: `process_request` returns a response.
 
     Attributes:
         status: the HTTP status.
@@ -66,7 +45,7 @@ class AbortHandshake(InvalidHandshake):
 
 
 class RedirectHandshake(InvalidHandshake):
-    """A server redirects. Today redirects are followed without an exception.
+    """The server redirects. `connect` follows, so that users do not see this.
 
     Attributes:
         uri: where to.
