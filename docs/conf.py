@@ -30,3 +30,4 @@ nitpick_ignore_regex = [("py:.*", r"(?!picows\.).*"), ("py:.*", r"picows\.abc\..
 html_theme = "furo"  # light and dark, after the reader's system
 html_title = f"picows {release}"
 html_show_sourcelink = False
+html_static_path = ["images"]  # charts that `./dev bench --publish` draws

@@ -32,6 +32,8 @@ class Contender:
     program: str = ""
     script: str = ""
     """A file of `reference/`."""
+    least_warm_s: float = 0.0
+    """As in spec.py."""
     lacks: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Why cells whose key matches a pattern are left out, where the report shall say so."""
 
@@ -105,7 +107,7 @@ CONTENDERS: Dict[str, Contender] = {
                   note="what the work costs in C, on the codec and kernels of picows-core; no peer, a floor"),
         Contender("beast", "", "", "", program="beast", lacks={**NO_TLS, **NO_BROADCAST},
                   note="Boost.Beast, where its headers are"),
-        Contender("ws", "ws", "", "", script="ws_server.js", rows=SERVED,
+        Contender("ws", "ws", "", "", script="ws_server.js", rows=SERVED, least_warm_s=1.0,
                   note="Node's ws as a server, with bufferutil; wants node, npm and taskset"),
         Contender("uws", "uws", "", "", script="uws_server.py", rows=SERVED,
                   note="uWebSockets in C++ as a server, its callbacks in Python through socketify; wants libuv"),

@@ -76,6 +76,7 @@ class Bench:
             use_aiofastnet=contender.use_aiofastnet,
             speedups=contender.speedups,
             seconds=seconds,
+            least_warm_s=contender.least_warm_s,
             cpu=self._cpu,
             load_cpu=self._load_cpu if cell.row.two_cpus else self._cpu,
             cert=str(self._certificate[0]),

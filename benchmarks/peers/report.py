@@ -53,7 +53,11 @@ class Ratio:
 
     def to_json(self) -> Dict[str, Any]:
         """Returns: all of it as plain data."""
-        return {**dataclasses.asdict(self), "reached": self.reached}
+        figures = {"median": self.median, "low": self.low, "high": self.high, "own": self.own}
+        rounded = {name: float(f"{value:.4g}") for name, value in figures.items()}
+        promised = {"at_most": self.target.at_most, "or_below": self.target.or_below} if self.target else {}
+        who = {"key": self.key, "metric": self.metric, "ours": self.ours, "peer": self.peer}
+        return {**who, **rounded, **promised, "reached": self.reached}
 
 
 @dataclasses.dataclass
@@ -119,14 +123,6 @@ class Result:
         doubt = ", which sets the pace" if load > BUSY else ": something else ran, do not trust it"
         doubt = "" if server > BUSY else doubt
         return f"  [server busy {server:.0%}, load generator {load:.0%}{doubt}]"
-
-    def to_json(self) -> Dict[str, Any]:
-        """Returns: samples and failures as plain data."""
-        spec = dataclasses.asdict(self.cell.spec)
-        row = self.cell.row
-        about = {"key": self.cell.key, "title": row.title, "operation": row.operation, "metrics": row.metrics}
-        shown = {"also": row.also, "lacking": self.lacking}
-        return {**about, **shown, "spec": spec, "samples": self.samples, "failures": self.failures}
 
 
 def table(ratios: Sequence[Ratio]) -> Iterator[str]:

@@ -35,6 +35,8 @@ class Row:
     """Names or globs of the contenders that have a part in this row."""
     on_loop: bool = True
     """Whether the row has an event loop and a transport; what has none is measured once, and its key is row/size."""
+    rounds: int = 1000
+    """At most so many rounds, for figures that hardly vary."""
     two_cpus: bool = True
     """Whether the ends are pinned to different CPUs; ping-pong ends share one."""
 
@@ -78,7 +80,7 @@ ROWS: Dict[str, Row] = {
              "broadcast", server="broadcast", connections=500, repeat=200),
         _row("memory", "server, 4,000 connections idle after one echo; then one echo of 10 MiB", "connection",
              "server", "idle", connections=4000, big=10 * MIB,
-             metrics=MEMORY, also=RESIDENT),
+             metrics=MEMORY, also=RESIDENT, rounds=2),
         _row("masking", "copy and mask, buffers in the cache where they fit; then in place", "payload", "kernel",
              sizes=(64, 4 * KIB, MIB), on_loop=False, only=("kernel-*", "memcpy"),
              metrics={"ns": "ns", "in_place_ns": "ns in place"}, also={"gb_per_s": "GB/s",
@@ -89,7 +91,7 @@ ROWS: Dict[str, Row] = {
              "deflated", sizes=(KIB,), text=True, deflate=True, in_flight=16),
         _row("memory-deflate", "as memory, with permessage-deflate (defaults)", "connection", "server", "idle",
              connections=4000, big=10 * MIB, deflate=True,
-             metrics=MEMORY, also=RESIDENT),
+             metrics=MEMORY, also=RESIDENT, rounds=2),
     )
 }  # fmt: skip
 

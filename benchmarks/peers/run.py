@@ -9,7 +9,6 @@ A B C A B C ... in fresh processes, prints medians and paired ratios, and says w
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,8 +18,11 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import contenders
 import machine
+import machine_name
+import published
 import report
-from environments import Environments, certificate
+import results
+from environments import ROOT, Environments, certificate
 from measure import Bench, Failed
 from rows import QUICK_ECHO_SIZES, ROWS, Cell, cells
 
@@ -56,9 +58,32 @@ def arguments(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help="take this interpreter, as it is, for an environment (ours, core, picows, ...)",
     )
     parser.add_argument("--python", default=base_python(), help="interpreter that the environments are made from")
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--json", type=Path, help="write what was measured to this file (its schema: results.py)")
     parser.add_argument("--chart", type=Path, help="draw a chart (.svg or .png; makes an environment with matplotlib)")
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="measure what README and docs show, keep it under benchmarks/results/peers, write charts and table anew",
+    )
+    parser.add_argument(
+        "--redraw",
+        nargs="?",
+        const="",
+        metavar="MACHINE",
+        help="measure nothing: write charts and table anew from what is kept of a machine (default: this one)",
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target was missed or a row failed")
+    if "--publish" in (sys.argv[1:] if argv is None else argv):
+        parser.set_defaults(
+            rows=published.ROWS,
+            loops=published.LOOP,
+            transports="tcp",
+            sizes=published.SIZES,
+            impl=published.OURS,
+            against=published.PEERS,
+            rounds=published.ROUNDS,
+            seconds=published.SECONDS,
+        )
     options = parser.parse_args(argv)
     try:
         normalise(options)
@@ -89,7 +114,7 @@ def normalise(options: argparse.Namespace) -> None:
 
 def base_python() -> str:
     """Returns: the interpreter under the virtual environment that this runs in: where it runs makes no difference."""
-    return str(getattr(sys, "_base_executable", None) or sys.executable)
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 class Run:
@@ -147,7 +172,7 @@ class Run:
             entered = [each for each in entered if each.name not in lacking]
             result = report.Result(cell, {each.name: [] for each in entered}, {}, lacking)
             self.results.append(result)
-            for _ in range(options.rounds):
+            for _ in range(min(options.rounds, cell.row.rounds)):
                 for each in entered:
                     self._once(bench, cell, each, result)
             print("\n".join(result.lines()), flush=True)
@@ -181,16 +206,23 @@ class Run:
         return [ratio for result in self.results for ratio in result.ratios(ours, peers)]
 
     def to_json(self, seconds: float) -> Dict[str, Any]:
-        """Returns: machine, settings, samples and ratios as plain data."""
+        """Returns: what results.py describes."""
+        about = dict(self.machine)
+        date, commit = about.pop("time"), about.pop("revision")
+        measured = [each for each in (*self.subjects, *self.peers) if each.name in self.facts]
         return {
-            "machine": self.machine,
-            "doubts": machine.doubts(self.machine),
+            "schema": results.SCHEMA,
+            "date": date,
+            "commit": commit,
             "command": sys.argv[1:],
+            "machine": {"name": machine_name.name(), **about, "doubts": machine.doubts(self.machine)},
             "settings": {"rounds": self.options.rounds, "seconds": self.options.seconds, "took_s": round(seconds)},
-            "contenders": self.facts,
-            "kinds": {each.name: each.kind for each in (*self.subjects, *self.peers)},
-            "cells": [result.to_json() for result in self.results],
-            "ratios": [ratio.to_json() for ratio in self.ratios()],
+            "contenders": {
+                each.name: {"kind": each.kind, "note": each.note, **results.facts(self.facts[each.name])}
+                for each in measured
+            },
+            "rows": [results.row(result) for result in self.results],
+            "targets": [ratio.to_json() for ratio in self.ratios() if ratio.target is not None],
         }
 
     def report(self) -> None:
@@ -207,15 +239,26 @@ class Run:
         print(report.summary(ratios))
 
 
-def draw(run: Run, data: Path, picture: Path) -> None:
-    """Draws the chart with the interpreter of the chart environment."""
+def draw(environments: Environments, data: Path, target: Path) -> None:
+    """Draws one chart, or into a folder all of README's, with the interpreter of the chart environment."""
     script = Path(__file__).with_name("chart.py")
-    subprocess.run([run.environments.python_for("chart"), str(script), str(data), str(picture)], check=True)
+    subprocess.run([environments.python_for("chart"), str(script), str(data), str(target)], check=True)
+
+
+def publish(environments: Environments, data: Path) -> None:
+    """Writes README's charts and table anew."""
+    draw(environments, data, published.IMAGES)
+    published.write_readme(results.read(data))
+    shown = [path.relative_to(ROOT) for path in (data, published.README, published.IMAGES)]
+    print(f"written: {', '.join(map(str, shown))}/*")
 
 
 def main() -> int:
     """Returns: the exit status: 0, or with --check 1 if something fell short."""
     options = arguments()
+    if options.redraw is not None:
+        publish(Environments(options.python, options.use), results.kept_at(options.redraw))
+        return 0
     run = Run(options)
     if not run.subjects:
         print("nothing to measure", file=sys.stderr)
@@ -227,11 +270,15 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: what follows is what was measured until then", file=sys.stderr)
     run.report()
+    measured = run.to_json(time.perf_counter() - start)
     data = options.json or (options.chart and options.chart.with_suffix(".json"))
     if data:
-        data.write_text(json.dumps(run.to_json(time.perf_counter() - start), indent=1) + "\n")
+        results.write(data, measured)
     if options.chart:
-        draw(run, data, options.chart)
+        draw(run.environments, data, options.chart)
+    if options.publish:
+        results.write(results.kept_at(), measured)
+        publish(run.environments, results.kept_at())
     missed = any(ratio.reached is False for ratio in run.ratios())
     # One of ours that was asked for by its full name and is not there has not passed either.
     failed = any(result.failures for result in run.results) or bool({*run.absent} & {*options.impl.split(",")})

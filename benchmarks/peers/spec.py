@@ -37,6 +37,8 @@ class Spec:
     text: bool = False
     deflate: bool = False
     seconds: float = 1.0
+    least_warm_s: float = 0.0
+    """Warm-up, in seconds, if a quarter of what is measured is less: code that is compiled while it runs needs it."""
     connections: int = 1
     in_flight: int = 1
     repeat: int = 1
@@ -54,6 +56,11 @@ class Spec:
     """Process whose CPU clock the other end reads."""
     cert: str = ""
     key: str = ""
+
+    @property
+    def warm_s(self) -> float:
+        """How long to run before measuring, in seconds."""
+        return max(0.25 * self.seconds, self.least_warm_s)
 
     def to_json(self) -> str:
         """Returns: the record as one line of JSON."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.metadata
 import os
 from typing import Any, Callable, Dict, List
 
@@ -32,6 +33,8 @@ class Driver:
             "enable_auto_ping": False,
             "broadcast": "ws_broadcast" if self.broadcast else "send on each",
         }
+        if spec.use_aiofastnet:
+            self.facts["aiofastnet"] = importlib.metadata.version("aiofastnet")
         wanted = os.environ.get("PICOWS_IMPL", "upstream")
         if self.facts["implementation"] != wanted:
             raise RuntimeError(f"{lib.__file__} runs {self.facts['implementation']!r}, wanted {wanted!r}")

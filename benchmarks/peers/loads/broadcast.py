@@ -22,7 +22,7 @@ def run(spec: Spec) -> Dict[str, float]:
     clock = cpu_clock_of(spec.pid)
     go = wire.build_frame(b"go", masked=True)
     expected = spec.connections * spec.repeat * wire.echoed_size(spec.size)
-    _rounds(poll, sockets, go, expected, 0.25 * spec.seconds)
+    _rounds(poll, sockets, go, expected, spec.warm_s)
     cpu, start, load_cpu = clock(), time.perf_counter(), time.process_time()
     rounds = _rounds(poll, sockets, go, expected, spec.seconds)
     return {

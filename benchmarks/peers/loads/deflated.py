@@ -33,7 +33,7 @@ def run(spec: Spec) -> Dict[str, Any]:
     for at in range(spec.in_flight):
         sock.sendall(frames[at % MESSAGES])
     sent = spec.in_flight
-    sent = _exchange(sock, frames, answers, sent, 0.25 * spec.seconds)
+    sent = _exchange(sock, frames, answers, sent, spec.warm_s)
     clock = cpu_clock_of(spec.pid)
     cpu, start, load_cpu = clock(), time.perf_counter(), time.process_time()
     before = sent

@@ -27,7 +27,7 @@ def run(spec: Spec) -> Dict[str, float]:
         print(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}), flush=True)
         sock = wire.accept(listener)
     time.sleep(SILENCE_S)
-    _send_for(sock, block, 0.25 * spec.seconds)
+    _send_for(sock, block, spec.warm_s)
     sock.sendall(MARKER)
     cpu = time.process_time()
     start = time.perf_counter()

@@ -65,7 +65,7 @@ def run(spec: Spec) -> Dict[str, float]:
     """Returns: operations, cpu_s of the server, wall_s."""
     clients = Clients(spec.port, spec.connections)
     clock = cpu_clock_of(spec.pid)
-    clients.run(0.25 * spec.seconds)
+    clients.run(spec.warm_s)
     cpu, start, load_cpu = clock(), time.perf_counter(), time.process_time()
     operations = clients.run(spec.seconds)
     return {

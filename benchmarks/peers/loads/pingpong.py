@@ -26,7 +26,7 @@ def run(spec: Spec) -> Dict[str, float]:
     for sock in sockets.values():
         sock.send(frame)
     clock = cpu_clock_of(spec.pid)
-    _exchange(poll, sockets, missing, frame, answer, 0.25 * spec.seconds)
+    _exchange(poll, sockets, missing, frame, answer, spec.warm_s)
     cpu, start, load_cpu = clock(), time.perf_counter(), time.process_time()
     operations = _exchange(poll, sockets, missing, frame, answer, spec.seconds)
     return {

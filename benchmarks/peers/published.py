@@ -1,0 +1,161 @@
+"""What README and documentation show: a set of rows that is measured in some minutes, its chart, and its table.
+
+`run.py --publish` measures it, keeps the results by machine, draws, and writes what is between two marks of README.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import statistics
+from typing import Any, Dict, List, Optional, Tuple
+
+from environments import ROOT
+
+README = ROOT / "README.md"
+IMAGES = ROOT / "docs/images"
+BEGIN = "<!-- benchmarks: written by ./dev bench --publish -->"
+END = "<!-- benchmarks: end -->"
+
+LOOP = "uvloop"
+ROUNDS, SECONDS = 5, 0.3
+ROWS = "echo,flood,slow,inflight,pingpong,handshakes,broadcast200,deflate,memory"
+SIZES = "256"
+OURS = "core,pure,dropin-core"
+PEERS = "picows,picows.websockets,websockets,aiohttp,ws,uws,c-epoll"
+LABELS = {
+    "core": "picows-core",
+    "dropin-core": "picows-websockets",
+    "pure": "picows-pure",
+    "ws": "ws (Node)",
+    "uws": "uWebSockets",
+    "c-epoll": "C, epoll",
+}
+"""Of those whose library does not say it; for others the name and version that was found. Ours come in this order."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One figure of one row."""
+
+    key: str
+    metric: str
+    title: str
+    """What is measured, in the words of the chart and of the table."""
+    unit: str
+
+
+def _panel(row: str, title: str, unit: str, metric: str = "cpu_us") -> Panel:
+    return Panel(f"{row}/{LOOP}/tcp", metric, title, unit)
+
+
+PANELS: Tuple[Panel, ...] = (
+    _panel("echo/256", "Echo of 256 B, client and server", "µs CPU per round trip"),
+    _panel("flood/256", "Client receives a flood of 256 B", "µs CPU per frame"),
+    _panel("slow/65536", "Client slower than a flood of 64 KiB", "µs CPU per message"),
+    _panel("inflight/256", "Server, 64 frames of 256 B in flight", "µs CPU per frame"),
+    _panel("pingpong/256", "Server, 500 connections in ping-pong", "µs CPU per frame"),
+    _panel("broadcast200/256", "Server, 200 broadcasts to 500", "µs CPU per frame"),
+    _panel("handshakes/256", "Server, opening and closing handshakes", "µs CPU per connection"),
+    _panel("deflate/1024", "Server, JSON of 1 KiB, compressed", "µs CPU per message"),
+    _panel("memory/256", "Server, memory of an idle connection", "KiB", "kib"),
+)
+
+
+def label(name: str, contenders: Dict[str, Any]) -> str:
+    """Returns: what a contender is called for readers."""
+    return LABELS.get(name) or str(contenders[name].get("library", name))
+
+
+def figures(data: Dict[str, Any], panel: Panel) -> Dict[str, List[float]]:
+    """Returns: by contender, what was measured in each round that did not fail."""
+    rows = [row for row in data["rows"] if row["key"] == panel.key]
+    found: Dict[str, List[float]] = {}
+    for name, columns in (rows[0]["samples"] if rows else {}).items():
+        values = [value for value in columns[panel.metric] if value is not None]
+        if values:
+            found[name] = values
+    ahead = [name for name in LABELS if name in found and data["contenders"][name]["kind"] == "ours"]
+    return {name: found[name] for name in (*ahead, *(each for each in found if each not in ahead))}
+
+
+def conditions(data: Dict[str, Any]) -> List[str]:
+    """Returns: sentences about machine, versions and settings, out of what was found while measuring."""
+    about, settings, who = data["machine"], data["settings"], data["contenders"]
+    ours = next(facts for facts in who.values() if facts["kind"] == "ours")
+    virtual = ", a virtual machine" if about["hypervisor"] else ""
+    where = f"{about['cpu']}, {len(about['cpus'])} CPUs{virtual}, Linux {about['kernel'].partition('-')[0]}."
+    how = (
+        f"Median, least and most of {settings['rounds']} rounds of {settings['seconds']:g} s, all in turn, on one CPU."
+    )
+    one = f"{_loop(ours)}, {ours['python']} ({ours['python_build']}), TCP."
+    aiofastnet = {facts["aiofastnet"] for facts in who.values() if facts.get("aiofastnet")}
+    found = [
+        f"{data['date'][:10]}, commit {data['commit']}. {where}",
+        f"{how} {one}",
+        "No keepalive, messages up to 16 MiB, payloads taken as bytes. Compressed: 12 bits of window, a context for",
+        f"each connection. websockets: max_queue=None. {_aiofastnet(who, aiofastnet)}",
+        _others(who),
+    ]
+    return [line for line in found if line]
+
+
+def _loop(facts: Dict[str, Any]) -> str:
+    loop = facts["loop"]
+    return str(loop[0] if isinstance(loop, list) else loop)
+
+
+def _aiofastnet(who: Dict[str, Any], versions: set[str]) -> str:
+    if not versions:
+        return ""
+    names = [label(name, who) for name, facts in who.items() if facts.get("aiofastnet")]
+    return f"{' and '.join(names)} on aiofastnet {', '.join(sorted(versions))}."
+
+
+def _others(who: Dict[str, Any]) -> str:
+    found = []
+    if "core" in who:
+        found.append(f"Kernels of picows-core: {who['core']['simd']}.")
+    if "ws" in who:
+        found.append(f"{who['ws']['library']}, Node {who['ws']['node'].lstrip('v')}, {who['ws']['implementation']}.")
+    if "uws" in who:
+        found.append(f"{who['uws']['library']}: callbacks in Python.")
+    return " ".join(found)
+
+
+def table(data: Dict[str, Any]) -> List[str]:
+    """Returns: lines of Markdown: a row per panel, a column per contender."""
+    found = {panel: figures(data, panel) for panel in PANELS}
+    names = list(dict.fromkeys(name for name in max(found.values(), key=len)))
+    names += [name for each in found.values() for name in each if name not in names]
+    head = ["", *(label(name, data["contenders"]) for name in names)]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * len(names)]
+    for panel, values in found.items():
+        cells = [_cell(values.get(name)) for name in names]
+        lines.append(f"| {panel.title}, {panel.unit} | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(values: Optional[List[float]]) -> str:
+    return "" if values is None else number(statistics.median(values))
+
+
+def number(value: float) -> str:
+    """Returns: three significant digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+PICTURE = """<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="docs/images/benchmarks-dark.svg">
+  <img alt="Nine bar charts, with the figures of the table below" src="docs/images/benchmarks-light.svg">
+</picture>"""
+
+
+def write_readme(data: Dict[str, Any]) -> None:
+    """Puts picture, table and conditions between the marks of README.md. Raises: ValueError if they are not there."""
+    text = README.read_text()
+    middle = "\n\n".join((PICTURE, "\n".join(table(data)), "\n".join(conditions(data))))
+    pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
+    if not re.search(pattern, text, re.DOTALL):
+        raise ValueError(f"{README} has no lines {BEGIN} and {END}")
+    README.write_text(re.sub(pattern, lambda _: f"{BEGIN}\n\n{middle}\n\n{END}", text, flags=re.DOTALL))
