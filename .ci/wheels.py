@@ -58,12 +58,9 @@ def build() -> list[Path]:
     """Build sdists, and wheels from them. Returns the wheels."""
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
+    sdist = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", OUT]
     for name in DISTRIBUTIONS:
-        subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", OUT],
-            cwd=ROOT / "packages" / name,
-            check=True,
-        )
+        subprocess.run(sdist, cwd=ROOT / "packages" / name, check=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "wheel", "-q", "--no-deps", "-w", OUT, *sorted(OUT.glob("*.tar.gz")))
     return sorted(OUT.glob("*.whl"))
