@@ -22,6 +22,9 @@ from picows.errors import WSConnectionClosed, WSProtocolError
 from ..asyncio.compression import ConnectionCodec, server_codec
 from .keepalive import REASON, Keepalive
 
+#: RFC 6455 7.4.1: a CLOSE came, without a code.
+NO_STATUS = 1005
+
 _Listener: Any = engine.WSMessageListener
 
 
@@ -100,7 +103,8 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         received = None if handshake is None else handshake.recv
         if received is None:
             return int(WSCloseCode.ABNORMAL_CLOSURE), ""
-        return int(received.code), received.reason or ""
+        # NO_INFO is 0 here, and 1005 in RFC 6455 7.4.1 and in ASGI.
+        return int(received.code) or NO_STATUS, received.reason or ""
 
     # --- the engine ---
 
