@@ -280,11 +280,12 @@ def test_o6_a_client_waits_for_the_server(talk: Any) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_NOFILE that counts descriptors")
 async def test_o7_no_descriptors_left(place: Place, monkeypatch: Any, asyncio_errors: List[str]) -> None:
-    """Those who are connected are served; who waits is accepted (by asyncio) when there are descriptors again."""
+    """Those who are connected are served; who waits is accepted when there are descriptors again."""
     import os
     import resource
 
     monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.05)
+    monkeypatch.setattr("picows.accepting.RETRY_DELAY_S", 0.05)
     place.allowed_reports += ["socket.accept() out of system resource", "OSError"]
     server = await place.serve_messages()
     client = await place.message_client(server)

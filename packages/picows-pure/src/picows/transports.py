@@ -7,6 +7,8 @@ import functools
 import importlib
 from typing import Any, Awaitable, Callable, Optional
 
+from .accepting import accept_directly
+
 #: Arguments of create_connection that say how a name becomes a socket; they have no meaning with a socket.
 ADDRESS_OPTIONS = frozenset(
     ("family", "proto", "flags", "local_addr", "happy_eyeballs_delay", "interleave", "all_errors")
@@ -57,6 +59,7 @@ async def listen(create: Callable[..., Awaitable[Any]], *args: Any, start_servin
         kwargs: for it.
     """
     server = await create(*args, start_serving=False, **kwargs)
+    accept_directly(server, asyncio.get_running_loop())
     if start_serving:
         try:
             await server.start_serving()
