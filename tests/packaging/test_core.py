@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from fixtures.wheels import ROOT, Wheel, build_wheel_offline, make_environment, run
+from fixtures.wheels import ROOT, BorrowingEnvironment, Wheel, build_wheel_offline, extract, run
 
 if sys.implementation.name != "cpython":
     pytest.skip("picows-core is for CPython", allow_module_level=True)
@@ -39,6 +39,13 @@ def test_the_wheel_has_what_others_read_and_no_other_source(wheels: dict[str, Wh
     assert {"picows/core/py.typed", "picows/core/_kernels.pyi", "picows/core/_kernels.pxd"} <= others
 
 
+def test_the_modules_hold_no_debug_information(wheels: dict[str, Wheel]) -> None:
+    modules = {name: content for name, content in wheels["picows-core"].files.items() if name.endswith(SUFFIX)}
+    assert modules
+    assert not [name for name, content in modules.items() if b".debug_info" in content or b"__debug_info" in content]
+    assert sum(map(len, modules.values())) < 6 * 1024 * 1024
+
+
 def test_the_wheel_is_for_this_interpreter_alone(wheels: dict[str, Wheel]) -> None:
     tag = wheels["picows-core"].path.stem.split("-", 2)[2]
     version = "cp{}{}".format(*sys.version_info[:2])
@@ -56,10 +63,7 @@ def test_the_sdist_has_every_source_and_nothing_that_was_built(sdists: dict[str,
 
 
 def test_the_sdist_builds_the_same_wheel(wheels: dict[str, Wheel], sdists: dict[str, Path], tmp_path: Path) -> None:
-    with tarfile.open(sdists["picows-core"]) as archive:
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)
-        archive.extractall(tmp_path)
-    (source,) = tmp_path.iterdir()
+    source = extract(sdists["picows-core"], tmp_path)
     # One module, for the sake of time: that the sources of all are there is the test above
     for module in (source / "src/picows/core").glob("*.pyx"):
         if module.stem != "_kernels":
@@ -70,39 +74,18 @@ def test_the_sdist_builds_the_same_wheel(wheels: dict[str, Wheel], sdists: dict[
     assert {f: wheel.files[f] for f in wheel.payload} == {f: wheels["picows-core"].files[f] for f in same}
 
 
-class Environment:
-    """An environment of its own, which borrows what third parties wrote from the one that the tests run in."""
-
-    def __init__(self, directory: Path) -> None:
-        self.python = make_environment(directory)
-        site = run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-        # Of a directory named in a .pth the .pth files are not read: editable installs are not borrowed
-        Path(site, "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
-
-    def pip(self, *arguments: object) -> str:
-        return run(sys.executable, "-m", "pip", "-q", "--python", self.python, *arguments)
-
-    def install(self, *what: object) -> None:
-        self.pip("install", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed", *what)
-
-    def evaluate(self, expression: str) -> str:
-        return run(
-            self.python, "-W", "error", "-c", f"import picows, picows.core._kernels; print({expression})"
-        ).strip()
-
-
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "venv")
+def environment(tmp_path: Path) -> BorrowingEnvironment:
+    return BorrowingEnvironment(tmp_path / "venv")
 
 
-def test_an_editable_install_finds_the_modules_beside_their_sources(environment: Environment) -> None:
+def test_an_editable_install_finds_the_modules_beside_their_sources(environment: BorrowingEnvironment) -> None:
     environment.install("-e", ROOT / "packages/picows-pure", "-e", PROJECT)
     assert Path(environment.evaluate("picows.core._kernels.__file__")) == CORE / f"_kernels{SUFFIX}"
 
 
 @pytest.mark.parametrize("way", ["wheels", "editable core", "editable pure"])
-def test_an_installed_core_is_what_runs(environment: Environment, wheels: dict[str, Wheel], way: str) -> None:
+def test_an_installed_core_is_what_runs(environment: BorrowingEnvironment, wheels: dict[str, Wheel], way: str) -> None:
     packages = {name: (wheels[name].path,) for name in ("picows-pure", "picows-core")}
     if way != "wheels":
         name = way.replace("editable ", "picows-")
@@ -111,7 +94,7 @@ def test_an_installed_core_is_what_runs(environment: Environment, wheels: dict[s
     assert environment.evaluate("picows.__impl__") == "core"
 
 
-def test_without_core_it_is_pure_again(environment: Environment, wheels: dict[str, Wheel]) -> None:
+def test_without_core_it_is_pure_again(environment: BorrowingEnvironment, wheels: dict[str, Wheel]) -> None:
     environment.install(wheels["picows-pure"].path, wheels["picows-core"].path)
     environment.pip("uninstall", "-y", "picows-core")
     assert run(environment.python, "-W", "error", "-c", "import picows; print(picows.__impl__)").strip() == "pure"

@@ -57,6 +57,20 @@ def test_pure_ships_every_source_file(wheels: dict[str, Wheel]) -> None:
     assert wheels["picows-pure"].payload == files | {"picows/py.typed"}
 
 
+def test_websockets_ships_every_source_file(wheels: dict[str, Wheel]) -> None:
+    source = ROOT / "packages/picows-websockets/src"
+    files = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    assert wheels["picows-websockets"].payload == files | {"picows/websockets/py.typed"}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_each_wheel_is_typed(wheels: dict[str, Wheel], name: str) -> None:
+    """PEP 561: each distribution marks its own package, and says so where packages are looked for."""
+    package = {"picows-pure": "picows", "picows-core": "picows/core", "picows-websockets": "picows/websockets"}[name]
+    assert wheels[name].files[f"{package}/py.typed"] == b""
+    assert "Typing :: Typed" in wheels[name].metadata.get_all("Classifier", [])
+
+
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_licence_and_description_are_in_every_wheel(wheels: dict[str, Wheel], name: str) -> None:
     wheel = wheels[name]
