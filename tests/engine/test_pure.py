@@ -1,5 +1,5 @@
 """What only the pure engine has: a protocol for loops that hand over bytes, its masking with and without numpy, its
-keys after fork."""
+keys after fork, the memory of its large frames."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fixtures.wire import BINARY, TEXT, Connection
+from fixtures.wire import BINARY, KEY, TEXT, Connection, header
 
 from picows import pure
-from picows.pure import describe
+from picows.pure import describe, pending
 from picows.pure import mask as masking
 from picows.pure import pool as pools
 
@@ -90,3 +90,42 @@ def test_W3_keys_come_from_the_operating_system_in_blocks(monkeypatch: pytest.Mo
         four = block[4 * index % 1024 :][:4]
         assert (little, big) == (int.from_bytes(four, "little"), int.from_bytes(four, "big"))
     pools._forget_all_keys()
+
+
+@pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+def test_a_thread_keeps_the_last_mapping(monkeypatch: pytest.MonkeyPatch, client: bool) -> None:
+    """The next frame of about its size arrives in it, and shows nothing of the one before."""
+    made: list[int] = []
+    new_mapping = pending.new_mapping
+    monkeypatch.setattr(pending, "new_mapping", lambda size: made.append(size) or new_mapping(size))
+    connection = Connection(pure, client=client)
+    connection.protocol._pool._spare = None
+    payloads = [b"1" * 300_000, b"2" * 200_000, b"3" * 200_001, b"4" * 90_000, b"5" * 3_000_000, b"6" * 90_000]
+    for payload in payloads:
+        data = connection.frame(BINARY, payload)
+        connection.feed(data[:1000], data[1000:-1], data[-1:])
+    assert [message.payload for message in connection.messages] == payloads
+    assert made == [300_000, 90_000, 3_000_000]
+    connection.shut()
+
+
+def test_a_mapping_of_a_connection_that_ends_is_not_kept() -> None:
+    connection = Connection(pure)
+    connection.protocol._pool._spare = None
+    connection.feed(connection.frame(BINARY, bytes(300_000))[:1000])
+    assert connection.protocol._parser.pending is not None
+    connection.shut()
+    assert pools.current_pool()._spare is None
+
+
+def test_where_there_are_no_mappings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mmap", None)
+    assert pending._load_mapping() is bytearray
+    monkeypatch.setattr(pending, "new_mapping", bytearray)
+    connection = Connection(pure, max_frame_size=(1 << 63) - 1)
+    data = connection.frame(BINARY, b"x" * 300_000)
+    connection.feed(data[:1000], data[1000:])
+    assert [message.payload for message in connection.messages] == [b"x" * 300_000]
+    connection.feed(header(BINARY, (1 << 63) - 1, key=KEY))
+    assert connection.sent()[-1].payload[:2] == b"\x03\xf1"
+    connection.shut()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picows.pure import mask as kernels
-from picows.pure.parser import _rotate
+from picows.pure.pending import _rotate
 
 Kernel = Callable[[Any, int], bytes]
 KERNELS: dict[str, Kernel] = {"chosen": kernels.mask, "integer": kernels.mask_integer}

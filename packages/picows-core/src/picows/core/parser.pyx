@@ -26,6 +26,7 @@ from .strict cimport not_minimal, protocol_violation
 from .wire cimport end_batch
 
 from picows import options
+from picows.enums import WSCloseCode as _WSCloseCode
 from picows.errors import WSMessageTooBigError, WSProtocolError
 
 
@@ -248,8 +249,14 @@ cdef class Parser:
     cdef int _begin_pending(
         self, picows_header* header, const uint8_t* data, Py_ssize_t available, bint is_text
     ) except -1:
-        """A frame has arrived in part: give it a buffer of its own, into which the loop reads the rest."""
-        self._pending = self._pool.take_large(header.payload_size)
+        """A frame has arrived in part: give it a buffer of its own, into which the loop reads the rest. What the header
+        announces is only reserved; memory is used as the bytes come."""
+        try:
+            self._pending = self._pool.take_large(header.payload_size)
+        except MemoryError:
+            raise WSProtocolError(
+                _WSCloseCode.MESSAGE_TOO_BIG, f"no memory for a frame of {header.payload_size} bytes"
+            ) from None
         self._pending_first = header.first
         self._pending_key = header.key
         self._pending_is_text = is_text

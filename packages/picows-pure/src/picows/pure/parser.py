@@ -13,7 +13,7 @@ waits in the tail for another turn of the loop, and nothing is read until then.
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple, Union
+from typing import Callable, Optional, Tuple
 
 from ..abc import FrameRules
 from ..closing import MAX_CONTROL_PAYLOAD
@@ -22,54 +22,13 @@ from ..errors import WSMessageTooBigError, WSProtocolError
 from ..options import FRAMES_PER_TURN
 from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
 from .mask import REPEAT, SHORT, mask
+from .pending import Pending
 from .strict import MessageState
 
 #: An incomplete frame up to this size is completed by a copy: that saves a read. It also bounds what is copied when
 #: a peer sends single bytes.
 _SMALL = 4096
 _MASK_BIT = 0x80
-
-
-class Pending:
-    """A frame whose header is known and whose payload has not arrived completely."""
-
-    __slots__ = ("first", "key", "payload", "filled", "rest", "state", "decoded")
-
-    def __init__(self, first: int, key: Optional[int], size: int, state: Optional[MessageState]) -> None:
-        self.first = first
-        self.key = key
-        self.payload = bytearray(size)
-        self.filled = 0
-        #: What is still to be read into.
-        self.rest = memoryview(self.payload)
-        #: Set where the payload is text that must be validated as it arrives.
-        self.state = state
-        self.decoded = 0
-
-    def advance(self, count: int) -> bool:
-        """`count` more bytes were read into `rest`; True if that was all."""
-        self.filled += count
-        self.rest = self.rest[count:]
-        if self.state is not None:
-            self._validate(self.state)
-        return not self.rest
-
-    def _validate(self, state: MessageState) -> None:
-        """Unmask and decode what has arrived: UTF-8 fails at its first bad byte, not at the end of the frame."""
-        start, stop = self.decoded, self.filled
-        piece: Union[bytes, bytearray] = self.payload[start:stop]
-        if self.key is not None:
-            piece = mask(piece, _rotate(self.key, start & 3))
-            self.payload[start:stop] = piece
-        self.decoded = stop
-        state.decode(piece, not self.rest and bool(self.first & FIN))
-
-    def finish(self) -> Union[bytes, bytearray]:
-        """The unmasked payload."""
-        self.rest = self.rest[:0]
-        if self.key is None or self.state is not None:
-            return self.payload
-        return mask(self.payload, self.key)
 
 
 class FrameParser:
@@ -220,8 +179,8 @@ class FrameParser:
 
     def _begin(self, data: bytes, body: int, first: int, size: int, is_text: bool) -> None:
         key = int.from_bytes(data[body - 4 : body], "little") if self._masked else None
-        pending = self.pending = Pending(first, key, size, self._state if is_text else None)
         count = len(data) - body
+        pending = self.pending = Pending(first, key, size, count, self._state if is_text else None)
         pending.rest[:count] = data[body:]
         pending.advance(count)
 
@@ -252,12 +211,6 @@ class FrameParser:
         if size > self._limit:
             raise WSMessageTooBigError(f"frame of {size} bytes, {self._limit} are allowed", size, self._limit)
         return size, body + self._key_size
-
-
-def _rotate(key: int, count: int) -> int:
-    """The key as it continues after `count` bytes, 0 to 3."""
-    bits = count << 3
-    return (key >> bits | key << (32 - bits)) & 0xFFFFFFFF
 
 
 def _violation(message: str) -> WSProtocolError:

@@ -1,7 +1,8 @@
 """What the connections of one thread share, so that an idle connection owns no buffer.
 
 - one read buffer: an event loop asks for a buffer, fills it and hands it over in one go, so one serves all its
-connections;
+  connections;
+- a mapping that a large frame has left behind, for the next one (see `pending`);
 - masking keys, drawn from the operating system in blocks: one key costs nanoseconds and no system call;
 - the timer of those that wait for their peer to hang up;
 - the batch: while one read is being processed, each connection's first write goes out at once and its later ones are
@@ -16,7 +17,7 @@ import os
 import struct
 import threading
 import weakref
-from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple
 
 from ..deadlines import SharedDeadlines
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: Small enough that the bytes copied out of it stay below malloc's threshold for mmap, whose page faults cost more
 #: than the read.
 READ_SIZE = 64 * 1024
+#: A frame that is larger does not leave its mapping behind.
+_LARGEST_SPARE = 2 * 1024 * 1024
 _KEYS_PER_BLOCK = 256
 _unpack_little = struct.Struct(f"<{_KEYS_PER_BLOCK}I").unpack
 _unpack_big = struct.Struct(f">{_KEYS_PER_BLOCK}I").unpack
@@ -34,7 +37,7 @@ _unpack_big = struct.Struct(f">{_KEYS_PER_BLOCK}I").unpack
 class Pool:
     """The shared state of one thread's connections."""
 
-    __slots__ = ("read_view", "in_batch", "batch", "closing", "gathering", "_keys", "__weakref__")
+    __slots__ = ("read_view", "in_batch", "batch", "closing", "gathering", "_spare", "_keys", "__weakref__")
 
     def __init__(self) -> None:
         self.read_view = memoryview(bytearray(READ_SIZE))
@@ -44,6 +47,7 @@ class Pool:
         #: Connections that hold gathered writes.
         self.gathering: List[Wire] = []
         self.closing = SharedDeadlines()
+        self._spare: Any = None
         self._keys: Iterator[Tuple[int, int]] = iter(())
         _pools.add(self)
 
@@ -59,6 +63,19 @@ class Pool:
     def forget_keys(self) -> None:
         """Draw a new block for the next key."""
         self._keys = iter(())
+
+    def take_mapping(self, size: int) -> Any:
+        """The mapping that was kept, if it is of about that size, else None."""
+        spare = self._spare
+        if spare is None or not size <= len(spare) <= 2 * size:
+            return None
+        self._spare = None
+        return spare
+
+    def keep_mapping(self, mapping: Any) -> None:
+        """Nobody needs this mapping any more."""
+        if len(mapping) <= _LARGEST_SPARE:
+            self._spare = mapping
 
     def end_batch(self) -> None:
         """Send what was gathered, and end the batch."""

@@ -20,7 +20,8 @@ from ..options import ConnectionOptions
 from .closing import WSCloseInfo
 from .frame import CONTROL, WSFrame
 from .listener import overrides
-from .parser import FrameParser, Pending
+from .parser import FrameParser
+from .pending import Pending
 from .pool import Pool, current_pool
 from .transport import WSTransport
 from .wire import is_secure
