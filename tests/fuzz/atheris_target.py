@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import atheris
@@ -10,6 +11,8 @@ with atheris.instrument_imports(include=["picows"]):
     from targets import TARGETS
 
 if __name__ == "__main__":
+    logging.getLogger("picows").addHandler(logging.NullHandler())
+    logging.getLogger("picows").propagate = False  # here, not in targets.py: the tests that share its process read logs
     name = sys.argv.pop(1)
     atheris.Setup(sys.argv, TARGETS[name])
     atheris.Fuzz()

@@ -8,7 +8,6 @@ all, and does the same with the same bytes each time.
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import Any, Callable, Optional
 
 from fixtures.wire import Connection
@@ -32,9 +31,6 @@ _BYTEWISE = 400
 _AGREED = deflate.DeflateParameters()
 _AGREED_WITHOUT_CONTEXT = deflate.DeflateParameters(True, True, 9, 9)
 _URL = parse_url("ws://user:secret@example.com:8080/chat?room=1")
-
-logging.getLogger("picows").addHandler(logging.NullHandler())
-logging.getLogger("picows").propagate = False
 
 
 class Broken(Exception):
