@@ -226,3 +226,20 @@ def test_the_page_about_threads_and_the_wheels_agree() -> None:
     assert ("There are no wheels for it" in page) is (re.search(r"cp\d+t-", built) is None)
     hook = (ROOT / "packages/picows-core/hatch_build.py").read_text("utf-8")
     assert ("declare that they do not need the lock" in page) is ('"freethreading_compatible": True' in hook)
+
+
+def test_nothing_is_published_unchecked() -> None:
+    """The workflow's last jobs wait for the check of the tag, which is skipped where there is none, as they are then."""
+    workflow = (ROOT / ".github/workflows/wheels.yml").read_text("utf-8")
+    jobs = dict(re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", workflow.partition("\njobs:\n")[2], re.MULTILINE))
+    assert list(jobs) == ["check", "build", "core", "publish", "announce"]
+    assert "if: startsWith(github.ref, 'refs/tags/v')" in jobs["check"]
+    assert 'python .ci/release.py check "$GITHUB_REF_NAME"\n' in jobs["check"]
+    assert "needs: [check, build, core]" in jobs["publish"]
+    assert jobs["publish"].index("release.py check") < jobs["publish"].index("gh-action-pypi-publish")
+    assert "needs: publish" in jobs["announce"]
+    assert [name for name, job in jobs.items() if "id-token: write" in job] == ["publish"]
+    assert not re.search(r"secrets\.", workflow)
+    names = re.search(r"package: \[(.*)\]", jobs["build"])
+    assert names is not None
+    assert set(names.group(1).split(", ")) == set(DISTRIBUTIONS)
