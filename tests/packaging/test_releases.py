@@ -229,7 +229,7 @@ def test_the_page_about_threads_and_the_wheels_agree() -> None:
 
 
 def test_nothing_is_published_unchecked() -> None:
-    """The workflow's last jobs wait for the check of the tag, which is skipped where there is none, as they are then."""
+    """The last jobs wait for the check of the tag; it is skipped where there is none, and then so are they."""
     workflow = (ROOT / ".github/workflows/wheels.yml").read_text("utf-8")
     jobs = dict(re.findall(r"^  (\w+):\n((?:    .*\n|\n)+)", workflow.partition("\njobs:\n")[2], re.MULTILINE))
     assert list(jobs) == ["check", "build", "core", "publish", "announce"]
