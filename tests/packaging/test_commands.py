@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,12 +88,23 @@ def example_files() -> tuple[str, str]:
     return server.read_text("utf-8"), client.read_text("utf-8")
 
 
+def on_engine(engine: Any) -> dict[str, str]:
+    """The environment of a process that runs on this engine."""
+    return {**os.environ, "PICOWS_IMPL": engine.name}
+
+
 @pytest.fixture(params=[readme_blocks, example_files], ids=["README", "examples"])
-def server_and_client(request: pytest.FixtureRequest, free_port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server_and_client(
+    request: pytest.FixtureRequest, engine: Any, free_port: int
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running server, which has said that it listens, and the text of the client; on a port of their own."""
     server, client = (text.replace("9001", str(free_port)) for text in request.param())
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-u", "-c", server], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-W", "error", "-u", "-c", server],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=on_engine(engine),
     ) as process:
         assert process.stdout is not None
         try:
@@ -102,26 +115,38 @@ def server_and_client(request: pytest.FixtureRequest, free_port: int) -> Iterato
             process.kill()
 
 
-def test_the_client_talks_to_the_server(server_and_client: tuple[subprocess.Popen[str], str]) -> None:
+def test_the_client_talks_to_the_server(engine: Any, server_and_client: tuple[subprocess.Popen[str], str]) -> None:
     _, client = server_and_client
-    done = subprocess.run([sys.executable, "-W", "error", "-c", client], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-W", "error", "-c", client]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=on_engine(engine))
     assert (done.returncode, done.stdout, done.stderr) == (0, "echo: Hello, world\n", "")
 
 
-def test_the_demo_ends_by_itself() -> None:
+def test_every_example_is_run() -> None:
+    """By this file; what is in a directory of its own has tests of its own."""
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {"demo.py", "echo_client.py", "echo_server.py"}
+
+
+def test_the_demo_ends_by_itself(engine: Any) -> None:
     command = [sys.executable, "-W", "error", "examples/demo.py", "--seconds", "1", "--size", "1000"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=on_engine(engine))
     assert (done.returncode, done.stderr) == (0, "")
+    assert f"implementation {engine.name}," in done.stdout
     assert re.search(r"^ +all +[1-9][\d,]*( +\d+\.\d){3}$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to the whole console group")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_the_demo_ends_at_ctrl_c(loop: str) -> None:
+def test_the_demo_ends_at_ctrl_c(engine: Any, loop: str) -> None:
     import signal
 
+    if loop == "uvloop":
+        pytest.importorskip("uvloop", reason="uvloop is not installed")
+
     command = [sys.executable, "-u", "examples/demo.py", "--loop", loop]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=on_engine(engine)
+    ) as process:
         assert process.stdout is not None
         shown = []
         for line in process.stdout:
