@@ -16,6 +16,14 @@ import pytest
 from picows import _engine
 
 
+if importlib.util.find_spec("hypothesis"):
+    import hypothesis
+
+    # Its limit of 200 ms for an example is one of the machine's, which others use meanwhile: pytest-timeout has ours
+    hypothesis.settings.register_profile("picows", deadline=None)
+    hypothesis.settings.load_profile("picows")
+
+
 def _is_installed(name: str) -> bool:
     """Whether there is such an engine, be it broken: that is for its tests to show."""
     spec = importlib.util.find_spec(f"picows.{name}")
