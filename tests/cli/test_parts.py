@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 
 import pytest
 from fixtures.commands import Command
@@ -103,3 +104,23 @@ def test_doctor_is_what_python_m_prints(command: Command) -> None:
 def test_doctor_needs_no_engine(command: Command) -> None:
     helped = command.run("doctor", "--help")
     assert (helped.returncode, helped.stdout.split()[:3]) == (0, ["usage:", "picows", "doctor"])
+
+
+@pytest.mark.parametrize("verb", ["serve", "bench"])
+def test_a_loop_that_is_not_installed(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    arguments = ["serve", "--port", "0"] if verb == "serve" else ["bench", "ws://127.0.0.1:1/"]
+    assert main([*arguments, "--loop", "uvloop"]) == 1
+    assert (
+        capsys.readouterr().err == "picows: --loop uvloop needs uvloop, which is not installed: pip install 'uvloop'\n"
+    )
+
+
+def test_uvloop_on_both_sides(each_command: Command) -> None:
+    pytest.importorskip("uvloop", reason="uvloop is not installed")
+    url = each_command.serve("--loop", "uvloop")
+    done = each_command.run("bench", url, "--loop", "uvloop", "--json", "--messages", "20", "--warmup", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["loop"] == "uvloop"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import sys
 from typing import Any, Coroutine, Optional, Sequence
@@ -186,11 +187,16 @@ def _run_loop(main: Coroutine[Any, Any, int], loop: str) -> int:
         asyncio.get_running_loop().set_exception_handler(be_quiet)
         return await main
 
+    new_loop = None
     if loop == "uvloop":
         try:
-            uvloop = need("uvloop", "--loop uvloop", "uvloop")
+            new_loop = need("uvloop", "--loop uvloop", "uvloop").new_event_loop
         except BaseException:
             main.close()
             raise
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    if sys.version_info >= (3, 11):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(run())
+    if new_loop is not None:
+        asyncio.set_event_loop_policy(importlib.import_module("uvloop").EventLoopPolicy())
     return asyncio.run(run())
