@@ -15,7 +15,6 @@ import pytest
 
 from picows import _engine
 
-
 if importlib.util.find_spec("hypothesis"):
     import hypothesis
 
