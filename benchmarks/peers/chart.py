@@ -7,7 +7,6 @@ usage: chart.py RESULTS.json CHART.svg|CHART.png     every row that was measured
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 import sys
 import textwrap
@@ -28,7 +27,7 @@ FONT = {"font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "pi
 MEANING = {"ours": "picows, this repository", "peer": "other libraries in Python", "reference": "other languages"}
 WIDTH, LABELS, HEAD, BAR = 4.1, 1.55, 0.62, 0.21
 """Inches: of a panel, of the names in it, of what is above its bars, of one bar."""
-CHARACTERS = 66
+CHARACTERS = 68
 """Of the settings, in a line under one panel."""
 
 
@@ -128,12 +127,12 @@ def main() -> None:
     data, target = results.read(Path(sys.argv[1])), Path(sys.argv[2])
     if target.suffix:
         panels = all_panels(data)
-        draw(data, panels, min(3, math.ceil(math.sqrt(len(panels)))), LIGHT, [target])
+        draw(data, panels, min(3, len(panels)), LIGHT, [target])
         return
     target.mkdir(parents=True, exist_ok=True)
     for name, theme in (("light", LIGHT), ("dark", DARK)):
         wide = [target / f"benchmarks-{name}{suffix}" for suffix in (".svg", ".png")]
-        draw(data, published.PANELS, 3, theme, wide)
+        draw(data, published.PANELS, 2, theme, wide)
         draw(data, published.PANELS, 1, theme, [target / f"benchmarks-narrow-{name}.svg"])
 
 

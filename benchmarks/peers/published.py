@@ -53,6 +53,7 @@ PANELS: Tuple[Panel, ...] = (
     _panel("echo/256", "Echo of 256 B, client and server", "µs CPU per round trip"),
     _panel("flood/256", "Client receives a flood of 256 B", "µs CPU per frame"),
     _panel("slow/65536", "Client slower than a flood of 64 KiB", "µs CPU per message"),
+    _panel("slow/65536", "The same: memory it takes", "KiB at the peak", "peak_kib"),
     _panel("inflight/256", "Server, 64 frames of 256 B in flight", "µs CPU per frame"),
     _panel("pingpong/256", "Server, 500 connections in ping-pong", "µs CPU per frame"),
     _panel("broadcast200/256", "Server, 200 broadcasts to 500", "µs CPU per frame"),
@@ -147,7 +148,7 @@ def number(value: float) -> str:
 
 PICTURE = """<picture>
   <source media="(prefers-color-scheme: dark)" srcset="docs/images/benchmarks-dark.svg">
-  <img alt="Nine bar charts, with the figures of the table below" src="docs/images/benchmarks-light.svg">
+  <img alt="Bar charts, with the figures of the table below" src="docs/images/benchmarks-light.svg">
 </picture>"""
 
 
