@@ -328,8 +328,14 @@ cdef class Parser:
 
     def _go_on(self):
         """The next turn of the loop."""
-        if self._transport is not None and self._transport._may_go_on():
+        cdef Pool pool = self._pool
+        if self._transport is None or not self._transport._may_go_on():
+            return
+        pool.in_read = True
+        try:
             self._parse_backlog()
+        finally:
+            pool.end_read()
 
     cdef int _parse_backlog(self) except -1:
         cdef ReadBuffer backlog = self._backlog

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .buffers cimport HEADROOM, ReadBuffer
 from .frame cimport WSFrame
+from .waiter cimport Waiter
 
 
 cdef enum:
@@ -29,6 +30,9 @@ cdef class Pool:
         uint64_t batch
         # More frames of the read that is being processed are waiting.
         bint has_more_frames
+        # The loop's callback for a read is running, and whom it wakes when it is over.
+        bint in_read
+        Waiter waking
         # Transports that hold gathered writes, and since when the first does, in ns.
         list gathering
         int64_t gathering_since
@@ -45,6 +49,8 @@ cdef class Pool:
     cdef uint32_t next_key(self) except? 0
     cdef int draw_keys(self) except -1
     cdef WSFrame take_frame(self, ReadBuffer buffer)
+    cdef int wake(self, Waiter waiter) except -1
+    cdef int end_read(self) except -1
     cdef int give_back(self, WSFrame frame, bint was_kept) except -1
     cdef ReadBuffer take_large(self, Py_ssize_t size)
     cdef void recycle(self, ReadBuffer buffer) noexcept

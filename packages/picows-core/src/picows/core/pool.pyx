@@ -106,6 +106,24 @@ cdef class Pool:
             frame._owner = buffer
         return frame
 
+    cdef int wake(self, Waiter waiter) except -1:
+        """Wake a task at the end of this read, or, where that is taken or nothing is read, in the next cycle."""
+        waiter.is_done = True
+        if self.in_read and self.waking is None:
+            self.waking = waiter
+        else:
+            waiter.wake_soon()
+        return 0
+
+    cdef int end_read(self) except -1:
+        """The last thing that the loop's callback for a read does."""
+        cdef Waiter waiter = self.waking
+        self.in_read = False
+        if waiter is not None:
+            self.waking = None
+            waiter.wake()
+        return 0
+
     cdef int give_back(self, WSFrame frame, bint was_kept) except -1:
         """The end of a batch over the shared buffer: keep the frame object for the next one; if the user keeps a
         frame of this batch, leave the buffer to it and take another."""

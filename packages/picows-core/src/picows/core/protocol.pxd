@@ -20,6 +20,7 @@ cdef class Receiver(Parser):
         uint8_t _calls_natively
 
     cpdef buffer_updated(self, Py_ssize_t nbytes)
+    cdef int _on_read(self, Py_ssize_t nbytes) except -1
     cdef int _deliver_in_c(self, WSListener listener, WSFrame frame) except -1
     cdef int _on_frame_callback_raised(self) except -1
     cdef int _deliver_control(self, WSFrame frame) except -1

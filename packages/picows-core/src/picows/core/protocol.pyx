@@ -20,6 +20,7 @@ from .closing cimport WSCloseHandshake, WSCloseInfo
 from .enums cimport WSMsgType
 from .listener cimport overrides
 from .parser cimport PICOWS_CONTROL
+from .pool cimport Pool
 from .strict cimport MessageState
 from .transport cimport WSTransport
 
@@ -170,10 +171,20 @@ cdef class Receiver(Parser):
 
     cpdef buffer_updated(self, Py_ssize_t nbytes):
         """`nbytes` bytes were read."""
+        cdef Pool pool = self._pool
+        if pool.in_read:  # by a callback in the middle of another read
+            self._on_read(nbytes)
+            return
+        pool.in_read = True
+        try:
+            self._on_read(nbytes)
+        finally:
+            pool.end_read()
+
+    cdef int _on_read(self, Py_ssize_t nbytes) except -1:
         cdef ReadBuffer buffer
         if self._reads_in_place():
-            self._process(None, NULL, nbytes)
-            return
+            return self._process(None, NULL, nbytes)
         buffer = self._pool.read_buffer if self._own_buffer is None else self._own_buffer
         if self._is_debug:
             received = PyBytes_FromStringAndSize(buffer.data + HEADROOM, nbytes)
@@ -182,6 +193,7 @@ cdef class Receiver(Parser):
             self._unpack(buffer, nbytes)
         elif self._opening is not None:
             self._opening.data_received(PyBytes_FromStringAndSize(buffer.data + HEADROOM, nbytes))
+        return 0
 
     # --- the opening calls this ---
 

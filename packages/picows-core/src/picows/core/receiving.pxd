@@ -2,6 +2,7 @@ from libc.stdint cimport uint64_t
 
 from .fragments cimport Fragment
 from .sending cimport MessageSender
+from .waiter cimport Waiter
 
 
 cdef class MessageReceiver(MessageSender):
@@ -14,7 +15,7 @@ cdef class MessageReceiver(MessageSender):
         Fragment _tail
         Py_ssize_t _length
         Py_ssize_t _queued_frames
-        object _reader
+        Waiter _reader
         # Counts who asked for a message: the last one takes the fragments of the one at the head of the queue.
         unsigned long long _asked
         # The batch that `recv` has begun, or 0.

@@ -12,6 +12,7 @@ import codecs
 from .fragments cimport new_fragment
 from .pool cimport Pool
 from .transport cimport WSTransport
+from .waiter cimport new_waiter
 from .wire cimport end_batch
 
 from picows.enums import WSCloseCode
@@ -177,7 +178,7 @@ cdef class MessageReceiver(MessageSender):
             self._burst = 0
         if self._is_lost:
             raise self._closed_error()
-        self._reader = _get_running_loop().create_future()
+        self._reader = new_waiter(_get_running_loop() if self.transport is None else self.transport._loop)
         return self._reader
 
     cdef int _begin_burst(self) except -1:
@@ -252,8 +253,12 @@ cdef class MessageReceiver(MessageSender):
         return 0
 
     cdef int _wake_reader(self) except -1:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        if self._reader is not None and not self._reader.is_done:
+            if self.transport is None:
+                self._reader.is_done = True
+                self._reader.wake_soon()
+            else:
+                self.transport._pool.wake(self._reader)
         return 0
 
     cdef int _resume_reading(self) except -1:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple
 from ..deadlines import SharedDeadlines
 
 if TYPE_CHECKING:
+    from .waiter import Waiter
     from .wire import Wire
 
 #: Small enough that the bytes copied out of it stay below malloc's threshold for mmap, whose page faults cost more
@@ -37,13 +38,27 @@ _unpack_big = struct.Struct(f">{_KEYS_PER_BLOCK}I").unpack
 class Pool:
     """The shared state of one thread's connections."""
 
-    __slots__ = ("read_view", "in_batch", "batch", "closing", "gathering", "_spare", "_keys", "__weakref__")
+    __slots__ = (
+        "__weakref__",
+        "_keys",
+        "_spare",
+        "batch",
+        "closing",
+        "gathering",
+        "in_batch",
+        "in_read",
+        "read_view",
+        "waking",
+    )
 
     def __init__(self) -> None:
         self.read_view = memoryview(bytearray(READ_SIZE))
         self.in_batch = False
         #: Counts batches, so that a transport can tell its first write of a batch from later ones without being reset.
         self.batch = 0
+        #: The loop's callback for a read is running, and whom it wakes when it is over.
+        self.in_read = False
+        self.waking: Optional[Waiter] = None
         #: Connections that hold gathered writes.
         self.gathering: List[Wire] = []
         self.closing = SharedDeadlines()
@@ -76,6 +91,22 @@ class Pool:
         """Nobody needs this mapping any more."""
         if len(mapping) <= _LARGEST_SPARE:
             self._spare = mapping
+
+    def wake(self, waiter: Waiter) -> None:
+        """Wake a task at the end of this read, or, where that is taken or nothing is read, in the next cycle."""
+        waiter.is_done = True
+        if self.in_read and self.waking is None:
+            self.waking = waiter
+        else:
+            waiter.wake_soon()
+
+    def end_read(self) -> None:
+        """The last thing that the loop's callback for a read does."""
+        waiter = self.waking
+        self.in_read = False
+        if waiter is not None:
+            self.waking = None
+            waiter.wake()
 
     def end_batch(self) -> None:
         """Send what was gathered, and end the batch."""

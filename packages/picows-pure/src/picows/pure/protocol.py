@@ -216,7 +216,12 @@ class _Connection:
     def _go_on(self) -> None:
         """Another turn of the loop for what was read."""
         if self.transport is not None and self.transport._may_go_on():
-            self._process(b"")
+            pool = self._pool
+            pool.in_read = True
+            try:
+                self._process(b"")
+            finally:
+                pool.end_read()
 
     def _drain(self) -> None:
         """There will not be another turn: the peer's input, or the connection, has ended."""
@@ -353,6 +358,17 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` bytes were read."""
+        pool = self._pool
+        if pool.in_read:  # by a callback in the middle of another read
+            self._on_read(nbytes)
+            return
+        pool.in_read = True
+        try:
+            self._on_read(nbytes)
+        finally:
+            pool.end_read()
+
+    def _on_read(self, nbytes: int) -> None:
         if self._pending_in_place() is not None:
             self._process(b"", nbytes)
             return
@@ -371,7 +387,15 @@ class WSStreamProtocol(_Connection, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes were read."""
-        self._receive(data)
+        pool = self._pool
+        if pool.in_read:
+            self._receive(data)
+            return
+        pool.in_read = True
+        try:
+            self._receive(data)
+        finally:
+            pool.end_read()
 
 
 def make_protocol(

@@ -18,6 +18,7 @@ from ..errors import WSConnectionClosed
 from .fragments import Fragment
 from .pool import Pool
 from .sending import MessageSender
+from .waiter import Waiter
 
 #: So many fragments of one message may wait before further ones are joined to the last.
 _SEPARATE_FRAGMENTS = 64
@@ -38,7 +39,7 @@ class MessageReceiver(MessageSender):
         self._high, self._low = _watermarks(max_queue)
         self._fragments: Deque[Fragment] = deque()
         self._queued_frames = 0
-        self._reader: Optional[asyncio.Future[None]] = None
+        self._reader: Optional[Waiter] = None
         # Who takes the fragments of the message at the head of the queue one by one.
         self._stream: Optional[object] = None
         # The batch that `recv` has begun, or 0.
@@ -148,7 +149,8 @@ class MessageReceiver(MessageSender):
             self._burst = 0
         if self._is_lost:
             raise self._closed_error()
-        self._reader = asyncio.get_running_loop().create_future()
+        transport = self._transport
+        self._reader = Waiter(asyncio.get_running_loop() if transport is None else transport._loop)
         try:
             await self._reader
         finally:
@@ -212,8 +214,13 @@ class MessageReceiver(MessageSender):
             self._take_fragment()
 
     def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        reader = self._reader
+        if reader is not None and not reader.is_done:
+            if self._transport is None:
+                reader.is_done = True
+                reader.wake_soon()
+            else:
+                self._transport._pool.wake(reader)
 
     def _resume_reading(self) -> None:
         if self._is_reading_paused and self._queued_frames <= self._low:
