@@ -2,9 +2,9 @@
 
     python .ci/matrix.py [--others] [PYTEST ARGUMENTS]
 
-`--others` is what fits into the time that CI has: the compiled engine on the oldest Python and the pure one on the
-newest, without what is about other libraries. Hatch can skip a missing interpreter only where it would not rather
-download one, so the choice is made here.
+`--others` is what fits into the time that CI has: the compiled engine on the oldest Python, without what is about other
+libraries. The pure one runs on the newest in tests/packaging/test_wheels.py, from its wheel. Hatch can skip a missing
+interpreter only where it would not rather download one, so the choice is made here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 
 VERSIONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 #: What `--others` runs, and where.
-OTHERS = {"3.9": "core", "3.13": "pure"}
+OTHERS = {"3.9": "core"}
 OTHERS_TESTS = ["tests/unit", "tests/engine", "tests/asyncio_api"]
 
 

@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from fixtures.wheels import DISTRIBUTIONS, ROOT, Wheel, build_wheel_offline, make_environment, run
+from fixtures.wheels import DISTRIBUTIONS, ROOT, Wheel, build_wheel_offline, make_environment, newest_python, run
 
 import picows
 
@@ -116,8 +116,11 @@ def test_the_sdist_builds_the_same_wheel(
 
 @pytest.fixture(scope="module")
 def bare_python(wheels: dict[str, Wheel], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with picows-pure's wheel, what it requires, and the tools of the suite."""
-    python = make_environment(tmp_path_factory.mktemp("bare") / "venv")
+    """The interpreter of an environment with picows-pure's wheel, what it requires, and the tools of the suite.
+
+    It is the newest Python's: the run on the wheel is also that of the pure engine on that one (.ci/matrix.py).
+    """
+    python = make_environment(tmp_path_factory.mktemp("bare") / "venv", newest_python())
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--disable-pip-version-check"]
     run(*pip, wheels["picows-pure"].path, *TEST_TOOLS)
     return python
@@ -131,7 +134,7 @@ def test_the_bare_environment_runs_the_wheel(bare_python: Path) -> None:
 
 
 @alone
-@pytest.mark.parametrize("tests", ["tests/engine", "tests/asyncio_api"])
+@pytest.mark.parametrize("tests", ["tests/unit", "tests/engine", "tests/asyncio_api"])
 def test_the_wheel_alone_passes(bare_python: Path, tests: str) -> None:
     last_line = run(bare_python, "-m", "pytest", "-q", tests).splitlines()[-1]
     assert re.search(r"\b[1-9]\d* passed", last_line)
