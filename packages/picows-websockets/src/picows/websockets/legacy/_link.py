@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
 from picows._engine import engine
+from picows.errors import WSProtocolError
 
 from ..asyncio.connection import Connection
+from ..asyncio.fragments import FragmentedMessage
 from ..asyncio.opening import engine_options
-from ..exceptions import ConcurrencyError
-from ..frames import CloseCode
+from ..frames import CLOSE, CloseCode
 from ..protocol import OPEN, Protocol
 
 
@@ -110,10 +112,44 @@ class Link(Connection):
             self._transport.disconnect()
             self._start_close_timer()
         else:
-            self._close_failing(code, reason)
+            super()._close_failing(code, reason)
+
+    def _close_failing(self, code: int, reason: str, cause: BaseException | None = None) -> None:
+        # The old API does not tell peers what they have done.
+        super()._close_failing(code, reason if reason == "keepalive ping timeout" else "", cause)
+
+    def _on_violation(self, exc: WSProtocolError) -> WSProtocolError:
+        return WSProtocolError(super()._on_violation(exc).code, "")
+
+    def _on_close(self, frame: Any) -> None:
+        # A CLOSE frame within a fragmented message is one like any other.
+        if not self._transport.is_close_frame_sent:
+            self._log_sent(CLOSE, frame.get_payload_as_bytes())
+        engine.WSMessageListener._on_close(self, frame)
+        self._note_closing()
 
     def _concurrency_error(self, method: str) -> Exception:
-        return ConcurrencyError(f"cannot call {method} while another coroutine is already waiting for the next message")
+        return RuntimeError(f"cannot call {method} while another coroutine is already waiting for the next message")
+
+    async def _send_other(self, message: Any, text: bool | None) -> None:
+        if isinstance(message, Mapping):
+            raise TypeError("data is a dict-like object")
+        if not isinstance(message, (Iterable, AsyncIterable)):
+            raise TypeError("data must be str, bytes-like, or iterable")
+        await _OldFragmentedMessage(self, text).send(message)
+
+
+class _OldFragmentedMessage(FragmentedMessage):
+    """A message in fragments. A wrong type that is noticed before anything was sent does not end the connection."""
+
+    __slots__ = ()
+
+    async def _add(self, fragment: Any, source: str) -> None:
+        if not isinstance(fragment, (str, bytes, bytearray, memoryview)):
+            raise TypeError("data must be str or bytes-like")
+        if self._kind is not None and isinstance(fragment, str) is not (self._kind is str):
+            raise TypeError("data contains inconsistent types")
+        await super()._add(fragment, source)
 
 
 class _NoHandshake:

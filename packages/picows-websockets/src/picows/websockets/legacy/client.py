@@ -353,29 +353,29 @@ class Connect:
         await self.protocol.close()
 
     async def __aiter__(self) -> AsyncIterator[WebSocketClientProtocol]:
-        delay = self.BACKOFF_MIN
+        delays = self._delays()
         while True:
             try:
                 protocol = await self
             except Exception as exc:
-                if delay == self.BACKOFF_MIN:
-                    first = random.random() * self.BACKOFF_INITIAL
-                    self._log_retry(exc, first)
-                    await asyncio.sleep(first)
-                else:
-                    self._log_retry(exc, int(delay))
-                    await asyncio.sleep(int(delay))
-                delay = min(delay * self.BACKOFF_FACTOR, self.BACKOFF_MAX)
+                words, delay = next(delays)
+                reason = traceback.format_exception_only(exc)[0].strip()
+                self.logger.info(f"{words}: %s", delay, reason)
+                await asyncio.sleep(delay)
                 continue
-            delay = self.BACKOFF_MIN
+            delays = self._delays()
             try:
                 yield protocol
             finally:
                 await protocol.close()
 
-    def _log_retry(self, exc: Exception, delay: float) -> None:
-        reason = traceback.format_exception_only(exc)[0].strip()
-        self.logger.info("connect failed; reconnecting in %.1f seconds: %s", delay, reason)
+    def _delays(self) -> Generator[tuple[str, float]]:
+        """Seconds between attempts, and how the log says it. The first are random, so that clients spread out."""
+        yield "connect failed; reconnecting in %.1f seconds", random.random() * self.BACKOFF_INITIAL
+        delay = self.BACKOFF_MIN
+        while True:
+            delay = min(delay * self.BACKOFF_FACTOR, self.BACKOFF_MAX)
+            yield "connect failed again; retrying in %d seconds", int(delay)
 
 
 connect = Connect

@@ -18,13 +18,14 @@ from .._limits import MAX_FRAGMENTS as MAX_FRAGMENTS
 from ..asyncio import broadcast as _broadcast
 from ..asyncio.accepting import LINGER_S
 from ..datastructures import Headers
-from ..exceptions import ConnectionClosed, ConnectionClosedOK, InvalidState
+from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, InvalidState
 from ..extensions.base import Extension
 from ..frames import OK_CLOSE_CODES as OK_CLOSE_CODES
 from ..frames import Close, CloseCode
 from ..protocol import CLIENT, CLOSED, CONNECTING, OPEN, SERVER, Protocol, State
 from ..typing import Data, DataLike, LoggerLike, Origin, Subprotocol
 from ._link import Link
+from .framing import prepare_data
 
 __all__ = ["WebSocketCommonProtocol"]
 
@@ -227,7 +228,7 @@ class WebSocketCommonProtocol(asyncio.Protocol):
 
         Raises:
             ConnectionClosed: the connection has ended and every message was received.
-            ConcurrencyError: another `recv` is waiting.
+            RuntimeError: another `recv` is waiting.
         """
         try:
             return await self._get_link().recv()  # type: ignore[no-any-return]
@@ -260,10 +261,13 @@ class WebSocketCommonProtocol(asyncio.Protocol):
 
         Raises:
             ConnectionClosed: the connection is closed.
-            ConcurrencyError: a ping with the same data has no pong yet.
+            RuntimeError: a ping with the same data has no pong yet.
         """
         await self.ensure_open()
-        return await self._get_link().ping(data)
+        try:
+            return await self._get_link().ping(data)
+        except ConcurrencyError as exc:
+            raise RuntimeError(str(exc)) from None
 
     async def pong(self, data: DataLike = b"") -> None:
         """Send a PONG that nobody asked for.
@@ -444,6 +448,7 @@ def broadcast(websockets: Iterable[WebSocketCommonProtocol], message: DataLike, 
     Raises:
         TypeError: the message is neither str nor bytes-like.
     """
+    prepare_data(message)  # which has the old words for what it refuses
     links = [websocket._link for websocket in websockets if websocket._link is not None]
     _broadcast.broadcast(links, message, raise_exceptions=raise_exceptions)
 
