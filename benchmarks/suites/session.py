@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Awaitable, Callable, List
+from typing import Any, Awaitable, Callable, List, Optional
 
 from .setting import contexts, new_loop, use
 
@@ -17,9 +17,11 @@ class Session:
         engine: one of ENGINES or ENGINES_BY_LEVEL.
         loop: one of LOOPS.
         link: one of LINKS.
+        use_aiofastnet: the server's transports: aiofastnet's, or the loop's own; None for what users get by default.
     """
 
-    def __init__(self, engine: str, loop: str, link: str = "tcp") -> None:
+    def __init__(self, engine: str, loop: str, link: str = "tcp", use_aiofastnet: Optional[bool] = None) -> None:
+        self.use_aiofastnet = use_aiofastnet
         self.engine = use(engine)
         self.server_tls, self.client_tls = contexts() if link == "tls" else (None, None)
         self.scheme = "ws" if self.client_tls is None else "wss"
@@ -45,6 +47,7 @@ class Session:
                 backlog=1024,
                 engine=self.engine,
                 max_frame_size=LIMIT,
+                use_aiofastnet=self.use_aiofastnet,
             )
         )
         self.port = self.server.sockets[0].getsockname()[1]

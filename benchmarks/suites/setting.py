@@ -28,6 +28,8 @@ ENGINES = ["pure", "core"]
 ENGINES_BY_LEVEL = ["pure", *(f"core-{level}" for level in LEVELS)]
 LOOPS = ["asyncio", "uvloop"]
 LINKS = ["tcp", "tls"]
+#: Whose transports: the event loop's own, or those of aiofastnet, which picows-core takes by default.
+TRANSPORTS = ["own", "aiofastnet"]
 
 
 class Timed:
