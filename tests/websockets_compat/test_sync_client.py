@@ -19,11 +19,13 @@ theirs = pytest.importorskip("websockets", reason="websockets is not installed: 
 if theirs.__version__ != "17.4":
     pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
 
-from fixtures.api_cases import ANSWERS, FRAGMENTS, RECEIVED  # noqa: E402
+from fixtures.api_cases import ANSWERS, BINARY, CLOSE, CONT, FRAGMENTS, PONG, RECEIVED, TEXT  # noqa: E402
 from fixtures.sync_api import (  # noqa: E402
     OURS,
     THEIRS,
     TIMEOUT_S,
+    both,
+    connect,
     echo,
     ending,
     frame,
@@ -37,18 +39,6 @@ from fixtures.sync_api import (  # noqa: E402
     serving,
     upgrade,
 )
-
-TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-
-
-def both(scenario: Callable[[Any], Any]) -> None:
-    """A scenario gives the same with both libraries."""
-    assert scenario(library(OURS)) == scenario(library(THEIRS))
-
-
-def connect(lib: Any, uri: str, **kwargs: Any) -> Any:
-    arguments = {"legacy": True, "compression": None, "close_timeout": TIMEOUT_S, "proxy": None, **kwargs}
-    return lib.client.connect(uri, **arguments)
 
 
 @pytest.mark.parametrize(("frames", "arguments"), RECEIVED.values(), ids=list(RECEIVED))

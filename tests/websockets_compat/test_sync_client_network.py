@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,32 +15,18 @@ theirs = pytest.importorskip("websockets", reason="websockets is not installed: 
 if theirs.__version__ != "17.4":
     pytest.skip(f"websockets 17.4 is emulated, {theirs.__version__} is installed", allow_module_level=True)
 
-from fixtures.api_cases import PROXIES  # noqa: E402
+from fixtures.api_cases import CLOSE, PROXIES, TEXT  # noqa: E402
 from fixtures.sync_api import (  # noqa: E402
-    OURS,
-    THEIRS,
-    TIMEOUT_S,
+    both,
+    connect,
     echo,
     frame,
-    library,
     outcome,
     peer,
     read_head,
     sends,
     serving,
 )
-
-TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-
-
-def both(scenario: Callable[[Any], Any]) -> None:
-    """A scenario gives the same with both libraries."""
-    assert scenario(library(OURS)) == scenario(library(THEIRS))
-
-
-def connect(lib: Any, uri: str, **kwargs: Any) -> Any:
-    arguments = {"legacy": True, "compression": None, "close_timeout": TIMEOUT_S, "proxy": None, **kwargs}
-    return lib.client.connect(uri, **arguments)
 
 
 def test_redirects() -> None:

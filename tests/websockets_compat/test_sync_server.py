@@ -27,6 +27,7 @@ from fixtures.sync_api import (  # noqa: E402
     THEIRS,
     TIMEOUT_S,
     ask,
+    both,
     echo,
     library,
     outcome,
@@ -38,11 +39,6 @@ from fixtures.sync_api import (  # noqa: E402
 )
 
 PAIRS = [(client, server) for client in (OURS, THEIRS) for server in (OURS, THEIRS)]
-
-
-def both(scenario: Callable[[Any], Any]) -> None:
-    """A scenario gives the same with both libraries."""
-    assert scenario(library(OURS)) == scenario(library(THEIRS))
 
 
 def connect(lib: Any, uri: str, **kwargs: Any) -> Any:

@@ -18,10 +18,11 @@ from ..url import WSParsedURL
 from .faults import explain
 from .words import escaped
 
-_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH of OpenSSL
-_EXPIRED = (9, 10)  # not yet, and no longer, valid
+MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH of OpenSSL
+EXPIRED = (9, 10)  # not yet, and no longer, valid
 _OWN_CERTIFICATE = "it may want a certificate of yours (--cert)"
-_STATUS_HINTS = {
+#: What to do about a status that a server refuses with; `picows.websockets` has no options to name.
+STATUS_HINTS = {
     401: "give credentials, in the URL or with --header 'Authorization: ...'",
     403: "it may want credentials or another origin: see --header",
     404: "check the path of the URL",
@@ -109,12 +110,12 @@ def _certificate(exc: ssl.SSLCertVerificationError, way: Way) -> str:
     hops = (way.target, way.hop) if way.is_proxied else (way.hop or way.target,)
     hosts = dict.fromkeys(hop.host for hop in hops if hop is not None and hop.scheme in ("wss", "https"))
     host = " or of ".join(hosts) or "the server"
-    if exc.verify_code in _MISMATCH:
+    if exc.verify_code in MISMATCH:
         host = host.replace(" or of ", " or for ")
         return (
             f"the certificate is not for {host}: connect with the name that is in it, or, only for a test, --insecure"
         )
-    if exc.verify_code in _EXPIRED:
+    if exc.verify_code in EXPIRED:
         return f"the certificate of {host} is not valid now ({exc.verify_message}): check it, and this machine's clock"
     return (
         f"the certificate of {host} is not trusted ({exc.verify_message}):"
@@ -136,7 +137,7 @@ def _tls(exc: ssl.SSLError, way: Way) -> str:
 def _handshake(exc: WSError, way: Way) -> str:
     if isinstance(exc, WSInvalidStatusError) and exc.response is not None:
         status = int(exc.response.status)
-        hint = _STATUS_HINTS.get(status, "is it a WebSocket server, and the path right?")
+        hint = STATUS_HINTS.get(status, "is it a WebSocket server, and the path right?")
         if 300 <= status < 400:
             hint = f"it redirects to {exc.response.headers.get('Location')}: connect to that"
         return f"{way.peer} refused with status {status}: {hint}"

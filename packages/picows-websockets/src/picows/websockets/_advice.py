@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 
+from ..cli.hops import EXPIRED, MISMATCH, STATUS_HINTS
 from .exceptions import (
     InvalidHandshake,
     InvalidMessage,
@@ -16,19 +17,12 @@ from .exceptions import (
     ProxyError,
 )
 
-_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH of OpenSSL
-_EXPIRED = (9, 10)  # not yet, and no longer, valid
 _PROXY = "the proxy that the environment names (https_proxy, socks_proxy ...)"
 _STATUS = {
-    401: "Give credentials: ws://USER:PASSWORD@HOST/PATH.",
+    **{status: f"{hint[0].upper()}{hint[1:]}." for status, hint in STATUS_HINTS.items()},
+    401: "Give credentials: ws://USER:PASSWORD@HOST/PATH.",  # without our options
     403: "It may want credentials or another origin.",
     404: "Check the path.",
-    426: "It speaks another version of the protocol.",
-    429: "It has had too many requests: wait, and try again.",
-    500: "See the server's log.",
-    502: "The gateway does not reach the server behind it.",
-    503: "It is overloaded or in maintenance: try again later.",
-    504: "The server behind the gateway does not answer.",
 }
 
 
@@ -69,9 +63,9 @@ def _handshake(exc: InvalidHandshake, is_secure: bool) -> str:
 
 
 def _certificate(exc: ssl.SSLCertVerificationError) -> str:
-    if exc.verify_code in _MISMATCH:
+    if exc.verify_code in MISMATCH:
         return "Connect with the name that is in the certificate, or, only for a test, --insecure."
-    if exc.verify_code in _EXPIRED:
+    if exc.verify_code in EXPIRED:
         return "Check the certificate, and this machine's clock."
     return "Name its authority in SSL_CERT_FILE, or, only for a test, --insecure."
 
