@@ -11,7 +11,7 @@ import random
 import subprocess
 import sys
 import weakref
-from typing import Any, List
+from typing import Any, List, Set
 
 import pytest
 from fixtures.messages import closed, fragments, start
@@ -212,16 +212,40 @@ def test_n6_close_ends(talk: Any, client: bool, is_full: bool, is_black_hole: bo
     assert connection.loop.time() - began <= (20 if is_black_hole else 10)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="close() of the message layer waits for connection_lost, which this transport never calls"
-)
+def without_an_end(connection: Any) -> None:
+    """Neither close nor abort of this transport leads to connection_lost."""
+    connection.wire.abort = lambda: connection.wire.calls.append("abort")
+    connection.wire.close = lambda: connection.wire.calls.append("close")
+
+
 @SIDES
 def test_n6_close_ends_although_connection_lost_never_comes(talk: Any, client: bool) -> None:
+    """Twice close_timeout: for the peer, and for the transport."""
     connection = talk(client=client, close_timeout=10)
-    connection.wire.abort = connection.wire.close = lambda: None
+    without_an_end(connection)
     began = connection.loop.time()
     connection.run(asyncio.wait_for(connection.listener.close(), 60))
-    assert connection.loop.time() - began <= 20
+    assert connection.loop.time() - began == 20
+    with pytest.raises(WSConnectionClosed):
+        connection.run(connection.listener.recv())
+
+
+@SIDES
+@pytest.mark.parametrize(("graceful", "timeouts"), [(True, 2), (False, 1)], ids=["disconnect", "abort"])
+def test_n6_wait_disconnected_ends_although_connection_lost_never_comes(
+    connect: Any, client: bool, graceful: bool, timeouts: int
+) -> None:
+    registry: Set[Any] = set()
+    connection = connect(client=client, close_timeout=10, registry=registry)
+    without_an_end(connection)
+    began = connection.loop.time()
+    connection.transport.disconnect(graceful)
+    connection.run(asyncio.wait_for(connection.transport.wait_disconnected(), 60))
+    assert connection.loop.time() - began == 10 * timeouts
+    assert connection.events == ["connected", "disconnected"]
+    assert registry == set()
+    connection.protocol.connection_lost(None)  # too late
+    assert connection.events == ["connected", "disconnected"]
 
 
 @SIDES

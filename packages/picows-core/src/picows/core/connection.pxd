@@ -15,6 +15,8 @@ cdef class Connection(Wire):
         readonly object _loop
         public object _failure
         object _listener
+        # Whose `connection_lost` ends it, once the opening handshake is complete.
+        object _protocol
         object _logger
         unsigned long _thread_id
         # A pong is awaited: the listener is asked about every frame.
@@ -31,6 +33,7 @@ cdef class Connection(Wire):
         bint _is_held
         # Disconnect when the peer's CLOSE comes.
         bint _hangs_up
+        bint _is_aborted
         # Bytes that were dropped because the input was over.
         Py_ssize_t _discarded
         Py_ssize_t _max_write_buffer_size

@@ -209,7 +209,10 @@ cdef class Connection(Wire):
             self.underlying_transport.close()
             self._start_close_timer()
         elif not graceful:
+            self._is_aborted = True
             self.underlying_transport.abort()
+            if self._protocol is not None:
+                self._start_close_timer()
         self._drop_output()
 
     @cython.binding(True)
@@ -302,8 +305,14 @@ cdef class Connection(Wire):
 
     def _on_close_timeout(self):
         self._close_deadlines = None
-        self._log(logging.INFO, "the peer has not closed within %s s: disconnecting", self._options.close_timeout)
-        self._abort()
+        timeout = self._options.close_timeout
+        if not self._is_aborted:
+            self._log(logging.INFO, "the peer has not closed within %s s: disconnecting", timeout)
+            self._abort()
+        elif self._protocol is not None:
+            # Whoever waits for the end must not depend on the event loop's transport.
+            self._log(logging.WARNING, "the transport has not ended %s s after abort(): it is given up", timeout)
+            self._protocol.connection_lost(None)
 
     def _abort(self):
         if not self._is_lost:
@@ -313,7 +322,7 @@ cdef class Connection(Wire):
         """The connection is gone: free everything that waits for it, and every reference that would keep it alive."""
         self._is_lost = self.is_disconnected = self._is_sealed = self._input_is_over = True
         self._awaits_pong = False
-        self._listener = None
+        self._listener = self._protocol = None
         self._pending_pong = self._go_on = None
         self._stop_auto_ping()
         self._drop_output()

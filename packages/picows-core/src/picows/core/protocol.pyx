@@ -205,6 +205,7 @@ cdef class Receiver(Parser):
             raise RuntimeError("there is no connection that could be opened")
         self._opening = None
         self._listener = transport._listener = listener
+        transport._protocol = self
         self._calls_python = isinstance(getattr(type(listener), _ON_WS_FRAME), _function)
         self._calls_natively = listener._receives_natively()
         transport.request, transport.response = request, response

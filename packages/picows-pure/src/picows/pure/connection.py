@@ -40,6 +40,7 @@ class Connection:
         "_go_on",
         "_hangs_up",
         "_input_is_over",
+        "_is_aborted",
         "_is_client_side",
         "_is_close_frame_sent",
         "_is_disconnected",
@@ -56,6 +57,7 @@ class Connection:
         "_options",
         "_pending_pong",
         "_pool",
+        "_protocol",
         "_request",
         "_response",
         "_roundtrips",
@@ -85,6 +87,8 @@ class Connection:
         self._request: Optional[WSUpgradeRequest] = None
         self._response: Optional[WSUpgradeResponse] = None
         self._listener: Optional[EngineListener] = None
+        # Whose `connection_lost` ends it, once the opening handshake is complete.
+        self._protocol: Any = None
         self._close_handshake: Optional[WSCloseHandshake] = None
         self._close_deadlines: Optional[Deadlines[Connection]] = None
         self._auto_pinger: Optional[AutoPinger] = None
@@ -112,6 +116,7 @@ class Connection:
         self._discarded = 0
         # Disconnect when the peer's CLOSE comes.
         self._hangs_up = False
+        self._is_aborted = False
 
     @property
     def underlying_transport(self) -> asyncio.Transport:
@@ -180,7 +185,10 @@ class Connection:
             self._underlying_transport.close()
             self._start_close_timer()
         elif not graceful:
+            self._is_aborted = True
             self._underlying_transport.abort()
+            if self._protocol is not None:
+                self._start_close_timer()
         self._wire.drop()
 
     async def wait_disconnected(self) -> None:
@@ -375,8 +383,14 @@ class Connection:
 
     def _on_close_timeout(self) -> None:
         self._close_deadlines = None
-        self._log(logging.INFO, "the peer has not closed within %s s: disconnecting", self._options.close_timeout)
-        self._abort()
+        timeout = self._options.close_timeout
+        if not self._is_aborted:
+            self._log(logging.INFO, "the peer has not closed within %s s: disconnecting", timeout)
+            self._abort()
+        elif self._protocol is not None:
+            # Whoever waits for the end must not depend on the event loop's transport.
+            self._log(logging.WARNING, "the transport has not ended %s s after abort(): it is given up", timeout)
+            self._protocol.connection_lost(None)
 
     def _abort(self) -> None:
         if not self._is_lost:
@@ -386,7 +400,7 @@ class Connection:
         """The connection is gone: free everything that waits for it, and every reference that would keep it alive."""
         self._is_lost = self._is_disconnected = self._is_sealed = self._input_is_over = True
         self._awaits_pong = False
-        self._listener = None
+        self._listener = self._protocol = None
         self._pending_pong = self._go_on = None
         self._stop_auto_ping()
         self._wire.drop()

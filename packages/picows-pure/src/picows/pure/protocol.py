@@ -154,6 +154,7 @@ class _Connection:
         transport = self.transport
         self._opening = None
         self._listener = transport._listener = listener
+        transport._protocol = self
         transport._request, transport._response = request, response
         rules = listener._frame_rules
         if rules is None and self._options.strict:
