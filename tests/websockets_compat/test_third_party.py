@@ -61,7 +61,9 @@ def test_uvicorn(protocol: str) -> None:
 
 @pytest.mark.timeout(100)
 @pytest.mark.parametrize(
-    "program", ["gql_client", "pygls_pair", "sanic_server", "web3_client", "xrpl_client"], ids=lambda name: name
+    "program",
+    ["alpaca_stream", "gql_client", "pygls_pair", "sanic_server", "web3_client", "xrpl_client"],
+    ids=lambda name: name,
 )
 def test_program(program: str) -> None:
     compare(program)

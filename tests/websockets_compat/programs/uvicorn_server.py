@@ -1,4 +1,7 @@
-"""An ASGI application on uvicorn: echo, a subprotocol, a close code, a refusal. Argument: uvicorn's `--ws`."""
+"""An ASGI application on uvicorn: echo, a subprotocol, a close code, refusals, failures, the end of the server.
+
+Argument: uvicorn's `--ws`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,16 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"] == "/refused":
         await send({"type": "websocket.close"})
         return
+    if scope["path"] == "/denied":
+        await send({"type": "websocket.http.response.start", "status": 402, "headers": [(b"x-why", b"money")]})
+        await send({"type": "websocket.http.response.body", "body": b"pay", "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b" first"})
+        return
+    if scope["path"] == "/fails":
+        raise KeyError("before accept")
+    if scope["path"] != "/":
+        await converse_with(scope, receive, send)
+        return
     await send({"type": "websocket.accept", "subprotocol": scope["subprotocols"][0], "headers": [(b"x-app", b"1")]})
     while (event := await receive())["type"] == "websocket.receive":
         if event.get("text") == "close":
@@ -25,8 +38,40 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     print("application got", event)
 
 
+async def converse_with(scope: Any, receive: Any, send: Any) -> None:
+    """By path: answer two messages and return, fail, or wait for the end."""
+    await send({"type": "websocket.accept"})
+    if scope["path"] == "/returns":
+        for _ in range(2):
+            await send({"type": "websocket.send", "text": (await receive())["text"].upper()})
+    elif scope["path"] == "/raises":
+        await receive()
+        raise KeyError("after accept")
+    else:
+        print("the server says", await receive())
+
+
+async def ends(uri: str, *messages: str) -> None:
+    """Send messages; print what comes and how it ends."""
+    async with connect(uri) as websocket:
+        for message in messages:
+            await websocket.send(message)
+        try:
+            while True:
+                print(uri.rpartition("/")[2], await websocket.recv())
+        except ConnectionClosed as exc:
+            print(uri.rpartition("/")[2], exc)
+
+
 async def converse(port: int) -> None:
-    async with connect(f"ws://127.0.0.1:{port}/echo?a=b", subprotocols=["first", "second"]) as websocket:
+    for path in ("denied", "fails"):
+        try:
+            await connect(f"ws://127.0.0.1:{port}/{path}")
+        except InvalidStatus as exc:
+            print(exc, exc.response.body, exc.response.headers.get("x-why"))
+    await ends(f"ws://127.0.0.1:{port}/returns", "one", "two")
+    await ends(f"ws://127.0.0.1:{port}/raises", "one")
+    async with connect(f"ws://127.0.0.1:{port}/?a=b", subprotocols=["first", "second"]) as websocket:
         print(websocket.subprotocol, websocket.response.headers["x-app"], websocket.protocol.extensions)
         for message in ("", "h\xe9" * 3000, b"\x00\xff" * 70_000):
             await websocket.send(message)
@@ -45,14 +90,18 @@ async def converse(port: int) -> None:
 
 
 async def main(protocol: Any) -> None:
-    config = uvicorn.Config(application, port=0, ws=protocol, log_level="warning", lifespan="off")
+    config = uvicorn.Config(application, port=0, ws=protocol, log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    await converse(server.servers[0].sockets[0].getsockname()[1])
+    port = server.servers[0].sockets[0].getsockname()[1]
+    await converse(port)
+    waiting = asyncio.create_task(ends(f"ws://127.0.0.1:{port}/waits"))
+    while not server.server_state.connections:
+        await asyncio.sleep(0.01)
     server.should_exit = True
-    await serving
+    await asyncio.gather(serving, waiting)
 
 
 asyncio.run(main(sys.argv[1]))

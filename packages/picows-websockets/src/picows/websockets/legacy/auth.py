@@ -90,17 +90,21 @@ def basic_auth_protocol_factory(
     if (credentials is None) == (check_credentials is None):
         raise TypeError("provide either credentials or check_credentials")
     if check_credentials is None:
-        is_right = _basic_auth.choose_check(credentials, None)
-
-        async def check_credentials(username: str, password: str) -> bool:
-            """Compare."""
-            return cast(bool, is_right(username, password))
-
+        check_credentials = _comparing(credentials)
     return functools.partial(
         BasicAuthWebSocketServerProtocol if create_protocol is None else create_protocol,
         realm=realm,
         check_credentials=check_credentials,
     )
+
+
+def _comparing(credentials: Any) -> Callable[[str, str], Awaitable[bool]]:
+    is_right = _basic_auth.choose_check(credentials, None)
+
+    async def check_credentials(username: str, password: str) -> bool:
+        return cast(bool, is_right(username, password))
+
+    return check_credentials
 
 
 def is_credentials(value: Any) -> bool:

@@ -29,10 +29,11 @@ from ..headers import (
 from ..http11 import USER_AGENT as USER_AGENT
 from ..typing import LoggerLike, Origin, Subprotocol
 from ..uri import WebSocketURI, parse_uri
+from ._deprecated import old_arguments
 from .exceptions import InvalidStatusCode, RedirectHandshake
 from .handshake import build_request, check_response
 from .http import read_response
-from .protocol import WebSocketCommonProtocol, choose_close_timeout, deprecate
+from .protocol import WebSocketCommonProtocol
 
 __all__ = ["connect", "unix_connect", "WebSocketClientProtocol"]
 
@@ -189,13 +190,8 @@ class Connect:
         extra_headers: see WebSocketClientProtocol.
         user_agent_header: see WebSocketClientProtocol.
         open_timeout: seconds that opening may take; None for ever.
-        ping_interval: see WebSocketCommonProtocol.
-        ping_timeout: see WebSocketCommonProtocol.
-        close_timeout: see WebSocketCommonProtocol.
-        max_size: see WebSocketCommonProtocol.
-        max_queue: see WebSocketCommonProtocol.
-        read_limit: see WebSocketCommonProtocol.
-        write_limit: see WebSocketCommonProtocol.
+        ping_interval, ping_timeout, close_timeout: see WebSocketCommonProtocol.
+        max_size, max_queue, read_limit, write_limit: see WebSocketCommonProtocol.
         kwargs: for the event loop's `create_connection`: `ssl`, `host`, `port`, `sock` and others. Deprecated:
             `klass` for create_protocol, `timeout` for close_timeout, `loop`, `legacy_recv`.
 
@@ -396,17 +392,3 @@ async def _give_up(protocol: WebSocketClientProtocol) -> None:
     """Nobody will use this connection."""
     protocol.transport.abort()
     await protocol.wait_closed()
-
-
-def old_arguments(
-    create_protocol: Any, close_timeout: float | None, kwargs: dict[str, Any]
-) -> tuple[Any, float, asyncio.AbstractEventLoop | None]:
-    """Take arguments with deprecated names out of `kwargs`: create_protocol, close_timeout and loop."""
-    close_timeout = choose_close_timeout(close_timeout, kwargs.pop("timeout", None))
-    klass = kwargs.pop("klass", None)
-    if klass is not None:
-        deprecate("rename klass to create_protocol")
-    loop = kwargs.pop("loop", None)
-    if loop is not None:
-        deprecate("remove loop argument")
-    return klass if create_protocol is None else create_protocol, close_timeout, loop

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-import warnings
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
 from typing import Any, cast
 
 from .._limits import MAX_FRAGMENTS as MAX_FRAGMENTS
-from ..asyncio import broadcast as _broadcast
 from ..asyncio.accepting import LINGER_S
 from ..datastructures import Headers
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, InvalidState
@@ -24,8 +22,9 @@ from ..frames import OK_CLOSE_CODES as OK_CLOSE_CODES
 from ..frames import Close, CloseCode
 from ..protocol import CLIENT, CLOSED, CONNECTING, OPEN, SERVER, Protocol, State
 from ..typing import Data, DataLike, LoggerLike, Origin, Subprotocol
+from ._broadcast import broadcast as broadcast
+from ._deprecated import choose_close_timeout, deprecate
 from ._link import Link
-from .framing import prepare_data
 
 __all__ = ["WebSocketCommonProtocol"]
 
@@ -367,14 +366,14 @@ class WebSocketCommonProtocol(asyncio.Protocol):
         protocol.extensions = self.extensions
         protocol.subprotocol = self.subprotocol
         remainder, self._remainder = self._remainder, b""
-        self._link = Link(
+        self._link = link = Link(
             protocol,
             ping_interval=self.ping_interval,
             ping_timeout=self.ping_timeout,
             close_timeout=self.close_timeout,
             max_queue=self.max_queue,
         )
-        self._link.take_over(self.loop, self.transport, self._is_client(), remainder)
+        link.take_over(self.loop, self.transport, self._is_client(), remainder)
 
     def _log_head(self, arrow: str, start_line: str, headers: Headers) -> None:
         if self.debug:
@@ -434,42 +433,5 @@ class WebSocketCommonProtocol(asyncio.Protocol):
             self._link.transport_paused(False)
 
 
-def broadcast(websockets: Iterable[WebSocketCommonProtocol], message: DataLike, raise_exceptions: bool = False) -> None:
-    """Send a message to connections without waiting for any of them.
-
-    Connections that are not open are passed over. One to which writing fails, or that is in the middle of a fragmented
-    message, is passed over with a warning in its log.
-
-    Args:
-        websockets: the connections.
-        message: str or bytes-like.
-        raise_exceptions: raise an ExceptionGroup in the end, instead of warnings.
-
-    Raises:
-        TypeError: the message is neither str nor bytes-like.
-    """
-    prepare_data(message)  # which has the old words for what it refuses
-    links = [websocket._link for websocket in websockets if websocket._link is not None]
-    _broadcast.broadcast(links, message, raise_exceptions=raise_exceptions)
-
-
-def choose_close_timeout(close_timeout: float | None, timeout: float | None) -> float:
-    """`close_timeout`, which once was `timeout`."""
-    if timeout is None:
-        timeout = 10
-    else:
-        deprecate("rename timeout to close_timeout")
-    return timeout if close_timeout is None else close_timeout
-
-
-def deprecate(message: str) -> None:
-    """Warn who has called what calls this."""
-    warnings.warn(message, DeprecationWarning, stacklevel=3)
-
-
 def _not_established() -> InvalidState:
     return InvalidState("WebSocket connection isn't established yet")
-
-
-# Where `help` and `pickle` find it.
-broadcast.__module__ = f"{__package__}.server"

@@ -6,14 +6,13 @@ import asyncio
 import email.utils
 import functools
 import http
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Union, cast
 
 from ..datastructures import Headers, HeadersLike, MultipleValuesError
-from ..exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidOrigin, InvalidUpgrade
+from ..exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidOrigin
 from ..extensions.base import Extension, ServerExtensionFactory
 from ..extensions.permessage_deflate import enable_server_permessage_deflate
 from ..frames import CloseCode
@@ -21,12 +20,14 @@ from ..headers import parse_subprotocol, validate_subprotocols
 from ..http11 import SERVER as SERVER
 from ..server import ServerProtocol
 from ..typing import LoggerLike, Origin, StatusLike, Subprotocol
+from ._deprecated import deprecate, old_arguments
+from ._deprecated import remove_path_argument as remove_path_argument
 from ._listening import WebSocketServer
-from .client import old_arguments
+from ._refusals import explain
 from .exceptions import AbortHandshake
 from .handshake import build_response, check_request
 from .http import read_request
-from .protocol import WebSocketCommonProtocol, deprecate
+from .protocol import WebSocketCommonProtocol
 from .protocol import broadcast as broadcast
 
 __all__ = ["broadcast", "serve", "unix_serve", "WebSocketServerProtocol", "WebSocketServer"]
@@ -36,9 +37,6 @@ HeadersLikeOrCallable = Union[HeadersLike, Callable[[str, Headers], HeadersLike]
 Handler = Union[
     Callable[["WebSocketServerProtocol"], Awaitable[Any]], Callable[["WebSocketServerProtocol", str], Awaitable[Any]]
 ]
-
-_FAILED = "Failed to open a WebSocket connection"
-_NO_BROWSER = "\n\nYou cannot access a WebSocket server directly with a browser. You need a WebSocket client.\n"
 
 
 class WebSocketServerProtocol(WebSocketCommonProtocol):
@@ -126,7 +124,9 @@ class WebSocketServerProtocol(WebSocketCommonProtocol):
         except (TimeoutError, ConnectionError):
             pass
         except Exception as exc:
-            self._refuse(*self._explain(exc))
+            if not isinstance(exc, InvalidHandshake):
+                self.logger.error("opening handshake failed", exc_info=True)
+            self._refuse(*explain(exc))
         if self._link is None:
             await self.close_connection()
         return self._link is not None
@@ -140,24 +140,6 @@ class WebSocketServerProtocol(WebSocketCommonProtocol):
             await self.wait_closed()
         else:
             await self.close()
-
-    def _explain(self, exc: Exception) -> tuple[http.HTTPStatus, Headers, bytes]:
-        """Why a handshake has failed, as a response."""
-        headers = Headers()
-        if isinstance(exc, AbortHandshake):
-            return exc.status, exc.headers, exc.body
-        text, status = f"{_FAILED}: {_chain(exc)}.\n", http.HTTPStatus.BAD_REQUEST
-        if isinstance(exc, InvalidOrigin):
-            status = http.HTTPStatus.FORBIDDEN
-        elif isinstance(exc, InvalidUpgrade):
-            status = http.HTTPStatus.UPGRADE_REQUIRED
-            headers["Upgrade"] = "websocket"
-            text = f"{_FAILED}: {_chain(exc)}.{_NO_BROWSER}"
-        elif not isinstance(exc, InvalidHandshake):
-            self.logger.error("opening handshake failed", exc_info=True)
-            status = http.HTTPStatus.INTERNAL_SERVER_ERROR
-            text = f"{_FAILED}.\nSee server log for more information.\n"
-        return status, headers, text.encode(errors="surrogateescape")
 
     def _refuse(self, status: http.HTTPStatus, headers: Headers, body: bytes) -> None:
         self._complete(headers)
@@ -356,13 +338,8 @@ class Serve:
         process_request: see WebSocketServerProtocol.
         select_subprotocol: see WebSocketServerProtocol.
         open_timeout: see WebSocketServerProtocol.
-        ping_interval: see WebSocketCommonProtocol.
-        ping_timeout: see WebSocketCommonProtocol.
-        close_timeout: see WebSocketCommonProtocol.
-        max_size: see WebSocketCommonProtocol.
-        max_queue: see WebSocketCommonProtocol.
-        read_limit: see WebSocketCommonProtocol.
-        write_limit: see WebSocketCommonProtocol.
+        ping_interval, ping_timeout, close_timeout: see WebSocketCommonProtocol.
+        max_size, max_queue, read_limit, write_limit: see WebSocketCommonProtocol.
         kwargs: for the event loop's `create_server`: `ssl`, `sock`, `reuse_port`, `start_serving` and others.
             Deprecated: `klass` for create_protocol, `timeout` for close_timeout, `loop`, `legacy_recv`.
 
@@ -478,33 +455,5 @@ def unix_serve(
     return serve(ws_handler, path=path, unix=True, **kwargs)
 
 
-def remove_path_argument(
-    ws_handler: Handler,
-) -> Callable[[WebSocketServerProtocol], Awaitable[Any]]:
-    """A handler with one argument. One with two, of which the second is the path, is deprecated."""
-    if _takes(ws_handler, 1) or not _takes(ws_handler, 2):
-        return cast("Callable[[WebSocketServerProtocol], Awaitable[Any]]", ws_handler)
-    deprecate("remove second argument of ws_handler")
-    wants_path = cast("Callable[[WebSocketServerProtocol, str], Awaitable[Any]]", ws_handler)
-
-    async def call(websocket: WebSocketServerProtocol) -> Any:
-        return await wants_path(websocket, websocket.path)
-
-    return call
-
-
-def _takes(function: Callable[..., Any], count: int) -> bool:
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    return True
-
-
-def _chain(exc: BaseException) -> str:
-    """An exception and its causes, as clients see them."""
-    return str(exc) if exc.__cause__ is None else f"{exc}; {_chain(exc.__cause__)}"
-
-
-# Where `help` and `pickle` find it.
-WebSocketServer.__module__ = __name__
+# Where `help` and `pickle` find them.
+WebSocketServer.__module__ = remove_path_argument.__module__ = __name__
