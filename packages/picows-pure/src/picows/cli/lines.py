@@ -1,4 +1,4 @@
-"""Lines of the standard input where that is no terminal.
+"""Lines of the standard input.
 
 They are read in a thread, because a selector does not know files, and unbuffered, because at exit the interpreter
 would wait for the lock of the buffer.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import functools
 import os
 import threading
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional
 
 _CHUNK = 65536
 #: Lines that may wait to be sent: a file is not read faster than the network takes it.
@@ -18,10 +19,17 @@ _AHEAD = 256
 
 
 class InputLines:
-    """The lines of a file descriptor; `read` returns None at the end."""
+    """Lines that a thread reads; `read` returns None at the end.
 
-    def __init__(self, descriptor: int = 0) -> None:
-        self._descriptor = descriptor
+    Args:
+        read_some: called with a number of bytes; returns at most so many, none at the end. By default it reads stdin,
+            as it is and not as Python has made it.
+        encoding: of what it returns; what is not in it is replaced.
+    """
+
+    def __init__(self, read_some: Optional[Callable[[int], Optional[bytes]]] = None, encoding: str = "utf-8") -> None:
+        self._read_some = read_some or functools.partial(os.read, 0)
+        self._encoding = encoding
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Optional[str]] = asyncio.Queue()
         self._room = threading.Semaphore(_AHEAD)
@@ -48,11 +56,11 @@ class InputLines:
         return True
 
     def _lines(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder = codecs.getincrementaldecoder(self._encoding)("replace")
         unfinished = ""
         while True:
             try:
-                chunk = os.read(self._descriptor, _CHUNK)
+                chunk = self._read_some(_CHUNK) or b""
             except OSError:  # stdin is closed
                 chunk = b""
             *lines, unfinished = (unfinished + decoder.decode(chunk, final=not chunk)).split("\n")

@@ -2,26 +2,23 @@
 
     python -m picows.websockets [--insecure] ws://HOST:PORT/PATH
 
-Input is read in a thread, unbuffered: a selector does not know files, and at exit the interpreter would wait for the
-lock of the buffer. The terminal stays in its line mode, where it alone knows what was typed so far; so a message is
-printed into lines that are inserted above that. Without a terminal there are no prompt and no control sequences.
+The terminal stays in its line mode, where it alone knows what was typed so far; so a message is printed into lines that
+are inserted above that. Without a terminal there are no prompt and no control sequences.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import codecs
 import io
 import shutil
 import ssl
 import sys
-import threading
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
 
 from ..cli.faults import be_quiet
+from ..cli.lines import InputLines
 from ..cli.words import escaped
 from ._advice import advice
 from .asyncio.client import ClientConnection, connect
@@ -70,38 +67,6 @@ class _Screen:
         sys.stdout.flush()
 
 
-def _typed_lines() -> Iterator[str]:
-    """Lines of the standard input, without their ends."""
-    decoder = codecs.getincrementaldecoder(sys.stdin.encoding or "utf-8")("replace")
-    unfinished = ""
-    raw: io.RawIOBase = sys.stdin.buffer.raw  # type: ignore[union-attr]  # there is nothing else behind stdin
-    while chunk := raw.read(65536):
-        *lines, unfinished = (unfinished + decoder.decode(chunk)).split("\n")
-        yield from (line.removesuffix("\r") for line in lines)
-    unfinished += decoder.decode(b"", final=True)
-    if unfinished:
-        yield unfinished
-
-
-def _start_reading(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[str | None]:
-    """Read the input. Returns the queue that gets its lines, None at the end."""
-    queue: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def put(line: str | None) -> None:
-        try:
-            loop.call_soon_threadsafe(queue.put_nowait, line)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits for input any more
-
-    def read() -> None:
-        for line in _typed_lines():
-            put(line)
-        put(None)
-
-    threading.Thread(target=read, name="stdin", daemon=True).start()
-    return queue
-
-
 async def _print_messages(connection: ClientConnection, screen: _Screen) -> None:
     async for message in connection:
         if isinstance(message, str):
@@ -111,9 +76,10 @@ async def _print_messages(connection: ClientConnection, screen: _Screen) -> None
 
 
 async def _send_lines(connection: ClientConnection, screen: _Screen) -> None:
-    lines = _start_reading(asyncio.get_running_loop())
+    raw: io.RawIOBase = sys.stdin.buffer.raw  # type: ignore[union-attr]  # there is nothing else behind stdin
+    lines = InputLines(raw.read, sys.stdin.encoding or "utf-8")
     screen.prompt()
-    while (line := await lines.get()) is not None:
+    while (line := await lines.read()) is not None:
         await connection.send(line)
         screen.prompt()
 
