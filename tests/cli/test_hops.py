@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Callable, Dict, Tuple
 
@@ -9,6 +10,9 @@ import pytest
 from fixtures.certificates import make_certificates
 from fixtures.commands import Command
 from fixtures.far_ends import SITUATIONS, FarEnds, Situation, answer
+
+from picows.cli.hops import Way, explain_opening
+from picows.url import parse_url
 
 #: What the line begins with and ends with. {host} is the URL's, {proxy} the proxy's.
 LINES: Dict[str, Tuple[str, str]] = {
@@ -89,6 +93,15 @@ def test_a_process_of_its_own_prints_no_more(command: Command, far_ends: FarEnds
     """Neither does the event loop, which would log a TLS handshake that fails, with a traceback."""
     line = command.fails("connect", f"wss://127.0.0.1:{far_ends.server()}/")
     assert "hung up during the TLS handshake" in line
+
+
+def test_a_server_to_start_is_proposed_for_this_machine_only() -> None:
+    refused = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    ways = {url: Way(1.0, target=parse_url(url), hop=parse_url(url)) for url in ("wss://[::1]:7/", "ws://far.test:7/")}
+    assert [explain_opening(refused, way) for way in ways.values()] == [
+        "nothing listens on [::1]:7: correct host or port, or start a server (picows serve --port 7 --cert FILE)",
+        "nothing listens on far.test:7: correct host or port",
+    ]
 
 
 def test_redirects_without_an_end(fails: Callable[..., str], far_ends: FarEnds) -> None:

@@ -152,9 +152,7 @@ def _network(exc: OSError, way: Way, where: str) -> str:
         return escaped(f"the host name of {where} cannot be resolved: check its spelling and your network")
     # With several addresses asyncio joins their errors in a text, and gives the sum no errno.
     if exc.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(exc):
-        port = f" --port {way.hop.port}" if way.hop is not None else ""
-        start = f"correct host or port, or start a server (picows serve{port})"
-        return f"nothing listens on {where}: {'correct --proxy' if way.is_proxied else start}"
+        return f"nothing listens on {where}: {_other_place(way)}"
     if isinstance(exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
         if way.is_secure:
             return f"{where} hung up during the TLS handshake: is it a TLS server? If it is, {_OWN_CERTIFICATE}"
@@ -162,3 +160,14 @@ def _network(exc: OSError, way: Way, where: str) -> str:
     if exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return f"{where} cannot be reached from here: check host, network and --proxy"
     return escaped(f"{where}: {exc.strerror or str(exc) or type(exc).__name__}")
+
+
+def _other_place(way: Way) -> str:
+    """What to do where nothing listens."""
+    if way.is_proxied:
+        return "correct --proxy"
+    hop = way.hop
+    if hop is None or not (hop.host in ("localhost", "::1") or hop.host.startswith("127.")):
+        return "correct host or port"
+    cert = " --cert FILE" if hop.is_secure else ""
+    return f"correct host or port, or start a server (picows serve --port {hop.port}{cert})"
