@@ -127,11 +127,41 @@ def test_a_request_that_takes_too_long() -> None:
     assert_same(lambda library: answer(library, b"GET / HT", open_timeout=0.05))
 
 
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize("response", [None, (403, [], b"no")], ids=["accepted", "refused"])
+def test_a_client_that_goes_while_a_hook_is_awaited(how: str, response: Any) -> None:
+    async def scenario(library: Library) -> Any:
+        lines = Lines()
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def process_request(path: str, headers: Any) -> Any:
+            asked.set()
+            await go_on.wait()
+            return response
+
+        async with serve(library, stay, process_request=process_request, logger=lines.logger) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(request(UPGRADE))
+            await asked.wait()
+            (websocket,) = server.websockets
+            writer.close() if how == "close" else writer.transport.abort()
+            await websocket.wait_closed()
+            go_on.set()
+            while server.websockets:
+                await asyncio.sleep(0.001)
+        return lines.lines
+
+    assert "INFO connection open" not in assert_same(scenario)
+
+
 class Raises:
-    """A hook that raises, and says so in the log."""
+    """A hook that raises."""
+
+    def __init__(self, exc: Exception | None = None) -> None:
+        self.exc = KeyError("hook") if exc is None else exc
 
     def __call__(self, *args: Any) -> Any:
-        raise KeyError("hook")
+        raise self.exc
 
 
 async def gives_none(*args: Any) -> Any:
@@ -153,6 +183,9 @@ HOOKS: dict[str, dict[str, Any]] = {
     "request: not a coroutine": {"process_request": lambda path, headers: (403, [], path.encode())},
     "request: not a coroutine, None": {"process_request": lambda path, headers: None},
     "request: error": {"process_request": Raises()},
+    "request: TimeoutError": {"process_request": Raises(TimeoutError())},
+    "request: ConnectionError": {"process_request": Raises(ConnectionResetError())},
+    "request: OSError": {"process_request": Raises(OSError("hook"))},
     "request: no such status": {"process_request": lambda path, headers: (99, [], b"")},
     "request: nonsense": {"process_request": lambda path, headers: 3},
     "select": {"subprotocols": ["b", "c"], "select_subprotocol": lambda client, server: client[0]},

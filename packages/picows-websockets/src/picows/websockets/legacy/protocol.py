@@ -382,7 +382,9 @@ class WebSocketCommonProtocol(asyncio.Protocol):
                 self.logger.debug("%s %s: %s", arrow, name, value)
 
     async def _end_handshake(self) -> None:
-        """Take what was read too much, and open the connection."""
+        """Take what was read too much, and open the connection. Raises ConnectionResetError if there is none."""
+        if self.closed:
+            raise ConnectionResetError("the connection was lost during the opening handshake")
         self.reader.feed_eof()  # so that reading does not wait
         self._remainder = await self.reader.read()
         self.connection_open()

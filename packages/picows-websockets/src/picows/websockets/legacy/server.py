@@ -295,6 +295,8 @@ class WebSocketServerProtocol(WebSocketCommonProtocol):
             answer = await answer
         else:
             deprecate("declare process_request as a coroutine")
+        if self.closed:
+            raise ConnectionResetError("the client has gone during the opening handshake")
         if not self.ws_server.is_serving():
             answer = http.HTTPStatus.SERVICE_UNAVAILABLE, [], b"Server is shutting down.\n"
         if answer is not None:
