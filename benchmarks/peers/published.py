@@ -94,8 +94,10 @@ def conditions(data: Dict[str, Any]) -> List[str]:
     found = [
         f"{data['date'][:10]}, commit {data['commit']}. {where}",
         f"{how} {one}",
-        "No keepalive, messages up to 16 MiB, payloads taken as bytes. Compressed: 12 bits of window, a context for",
-        f"each connection. websockets: max_queue=None. {_aiofastnet(who, aiofastnet)}",
+        "No keepalive, messages up to 16 MiB, payloads taken as bytes, websockets with max_queue=None.",
+        _runs_on(who),
+        _compression(who),
+        _aiofastnet(who, aiofastnet),
         _others(who),
     ]
     return [line for line in found if line]
@@ -103,7 +105,24 @@ def conditions(data: Dict[str, Any]) -> List[str]:
 
 def _loop(facts: Dict[str, Any]) -> str:
     loop = facts["loop"]
-    return str(loop[0] if isinstance(loop, list) else loop)
+    return str(loop[0] if isinstance(loop, list) else loop).replace(".Loop", "")
+
+
+def _runs_on(who: Dict[str, Any]) -> str:
+    return "picows-websockets runs on picows-core." if "dropin-core" in who else ""
+
+
+def _compression(who: Dict[str, Any]) -> str:
+    """By window, who was found to have negotiated it; the level is zlib's default where a driver says nothing else."""
+    windows: Dict[str, List[str]] = {}
+    for name, facts in who.items():
+        agreed = " ".join(str(each) for each in facts.get("negotiated") or [] if each)
+        if "permessage-deflate" in agreed:
+            bits = re.search(r"server_max_window_bits=(\d+)", agreed)
+            level = f" ({facts['level']})" if "level" in facts else ""
+            windows.setdefault(bits[1] if bits else "15", []).append(label(name, who) + level)
+    found = [f"{', '.join(names)}: {bits} bits of window" for bits, names in sorted(windows.items())]
+    return f"Compression: {'; '.join(found)}." if found else ""
 
 
 def _aiofastnet(who: Dict[str, Any], versions: set[str]) -> str:

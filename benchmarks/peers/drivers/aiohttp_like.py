@@ -26,6 +26,8 @@ class Driver:
             "max_msg_size": MESSAGE_LIMIT,
             "broadcast": "send_bytes on each",
         }
+        if spec.deflate:
+            self.facts["level"] = "zlib's fastest level, which it does not let users choose"
 
     def _has_c(self) -> bool:
         try:
