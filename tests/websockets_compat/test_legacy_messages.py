@@ -11,7 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fixtures.compat import OURS, Library, Lines, assert_same, attempt, raw_server, run, skip_unless_comparable
+from fixtures.compat import (
+    OURS,
+    REQUEST,
+    UPGRADE,
+    Library,
+    Lines,
+    assert_same,
+    attempt,
+    raw_server,
+    run,
+    skip_unless_comparable,
+)
 
 skip_unless_comparable()
 
@@ -37,10 +48,6 @@ async def talk(library: Library, peer: Peer, use: Callable[[Any], Any], **option
         result = await attempt(use(websocket))
         await websocket.close()
         return without_cause([result, ending(websocket), peer.frames])
-
-
-async def nothing(websocket: Any) -> None:
-    """Only close it."""
 
 
 @pytest.mark.parametrize("name", [name for name, (_, options) in RECEIVED.items() if name != "fragment too big"])
@@ -76,6 +83,67 @@ BAD = {
 def test_violations(name: str, debug: bool) -> None:
     logger = Lines(logging.DEBUG).logger if debug else None
     assert_same(lambda library: talk(library, Peer(BAD[name]), drain, logger=logger))
+
+
+MASKED = {
+    "text and close": frame(TEXT, b"a", masked=True) + frame(CLOSE, b"\x03\xe8", masked=True),
+    "ping": frame(PING, b"a", masked=True) + frame(CLOSE, b"\x0f\xa0", masked=True),
+    "not masked": frame(TEXT, b"a"),
+    "opcode": frame(3, b"a", masked=True),
+    "too big": frame(TEXT, b"x" * 101, masked=True),
+    "too big in fragments": frame(TEXT, b"x" * 60, fin=False, masked=True) + frame(CONT, b"x" * 60, masked=True),
+    "not UTF-8": frame(TEXT, b"\xff", masked=True),
+    "message after close": frame(CLOSE, b"\x03\xe8", masked=True) + frame(TEXT, b"a", masked=True),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize("cut", [False, True], ids=["with the request", "after it"])
+def test_what_a_server_receives(name: str, cut: bool) -> None:
+    """What its handler sees, and what it answers."""
+
+    async def scenario(library: Library) -> Any:
+        seen: list[Any] = []
+
+        async def handler(websocket: Any) -> None:
+            seen.extend(await drain(websocket))
+            seen.append(ending(websocket))
+
+        async with serve(library, handler, max_size=100, server_header=None) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(REQUEST + UPGRADE + b"\r\n" + (b"" if cut else MASKED[name]))
+            await reader.readuntil(b"\r\n\r\n")
+            if cut:
+                writer.write(MASKED[name])
+            frames = await reader.read()
+            writer.close()
+        return without_cause(seen), frames
+
+    assert_same(scenario)
+
+
+def test_sending_waits_for_a_peer_that_does_not_read() -> None:
+    async def scenario(library: Library) -> Any:
+        go_on = asyncio.Event()
+
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()
+            await go_on.wait()
+            writer.transport.resume_reading()
+            while await reader.read(2**20):
+                pass
+
+        async with raw_server(script) as port:
+            websocket = await connect(library, port, compression=None, write_limit=2**16)
+            sending = asyncio.ensure_future(websocket.send(b"x" * 50_000_000))
+            done, _ = await asyncio.wait([sending], timeout=0.05)
+            go_on.set()
+            await sending
+            websocket.transport.abort()
+            await websocket.wait_closed()
+        return len(done)
+
+    assert assert_same(scenario) == 0
 
 
 MESSAGES = {
