@@ -7,7 +7,10 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 from types import ModuleType
+
+from sphinx.application import Sphinx
 
 os.environ["PICOWS_IMPL"] = "pure"  # its signatures and annotations are Python's own; a test holds the twins to them
 
@@ -45,7 +48,8 @@ nitpick_ignore_regex = [
 html_theme = "furo"  # light and dark, after the reader's system
 html_title = f"picows {release}"
 html_show_sourcelink = False
-html_static_path = ["images"]  # charts that `./dev bench --publish` draws
+html_static_path = ["images", "style"]  # charts that `./dev bench --publish` draws
+html_css_files = ["phone.css"]
 
 
 def import_what_annotations_name(module: ModuleType) -> None:
@@ -58,3 +62,25 @@ def import_what_annotations_name(module: ModuleType) -> None:
 for found in pkgutil.walk_packages(picows.websockets.__path__, "picows.websockets."):
     if found.name.split(".")[2] in ("asyncio", "sync", "trio", "legacy"):
         import_what_annotations_name(importlib.import_module(found.name))
+
+
+SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):")
+
+
+def mark_code(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """What is indented in a docstring, but for its sections, is code: reStructuredText wants `::` before it."""
+    marked: list[str] = []
+    in_section = False
+    for line in lines:
+        begins = line.startswith("    ") and marked and not marked[-1]
+        after_text = any(marked) and not next(each for each in reversed(marked) if each).startswith(" ")
+        if line and not line.startswith(" "):
+            in_section = SECTION.fullmatch(line) is not None
+        elif begins and after_text and not in_section:
+            marked += ["::", ""]
+        marked.append(line)
+    lines[:] = marked
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", mark_code, priority=400)  # before napoleon, which is at 500
