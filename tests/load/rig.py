@@ -27,9 +27,9 @@ TIMEOUT_S = 30
 
 
 def arguments(description: str, **more: Union[float, str]) -> argparse.Namespace:
-    """`--engine`, `--loop`, and an option for each of the others, with its default."""
+    """`--engine` (or `--impl`), `--loop`, and an option for each of the others, with its default."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--engine", default="all", choices=["all", "core", "pure"])
+    parser.add_argument("--engine", "--impl", default="all", choices=["all", "core", "pure"])
     parser.add_argument("--loop", default="asyncio", choices=["asyncio", "uvloop"])
     for name, default in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
@@ -57,7 +57,9 @@ class Server:
         for name, value in more.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.port: int = self._read()["port"]
+        ready = self._read()
+        self.port: int = ready["port"]
+        self.tls_port: int = ready.get("tls_port", 0)
 
     def __enter__(self) -> Server:
         return self

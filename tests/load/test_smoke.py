@@ -21,9 +21,21 @@ SCRIPTS = {
     "shutdown.py --count 20": ["20 connections closed in", "resets"],
     "storm.py --count 20 --seconds 0.1 --open-timeout 0.5": ["p99 of good handshakes", "stalled for ever"],
     "connections.py --count 100 --seconds 0.05": ["connections missing", "p99 of the active ones"],
+    "stalled.py --count 20 --seconds 1 --interval 0.01": ["p99 of others", "messages missing of others", "memory"],
+    "soak.py --seconds 2 --workers 4": ["messages lost", "errors", "server: tasks left", "client: memory has grown by"],
     "halfopen.py --ping 0.2": ["SIGSTOP: noticed after", "SIGKILL: noticed after"],
 }
-COUNTS = (" left ", " resets ", " missing ", " ever ", "without CLOSE 1001")
+COUNTS = (
+    " left ",
+    " lost ",
+    " errors ",
+    " still there ",
+    " missing of others ",
+    " resets ",
+    " missing ",
+    " ever ",
+    "without CLOSE 1001",
+)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the scripts read /proc")
