@@ -41,25 +41,27 @@ class Panel:
     key: str
     metric: str
     title: str
-    """What is measured, in the words of the chart and of the table."""
+    """What is measured, in the words of the chart."""
     unit: str
+    short: str = ""
+    """The same in those of the table."""
 
 
-def _panel(row: str, title: str, unit: str, metric: str = "cpu_us") -> Panel:
-    return Panel(f"{row}/{LOOP}/tcp", metric, title, unit)
+def _panel(row: str, short: str, title: str, unit: str, metric: str = "cpu_us") -> Panel:
+    return Panel(f"{row}/{LOOP}/tcp", metric, title, unit, short)
 
 
 PANELS: Tuple[Panel, ...] = (
-    _panel("echo/256", "Echo of 256 B, client and server", "µs CPU per round trip"),
-    _panel("flood/256", "Client receives a flood of 256 B", "µs CPU per frame"),
-    _panel("slow/65536", "Client slower than a flood of 64 KiB", "µs CPU per message"),
-    _panel("slow/65536", "The same: memory it takes", "KiB at the peak", "peak_kib"),
-    _panel("inflight/256", "Server, 64 frames of 256 B in flight", "µs CPU per frame"),
-    _panel("pingpong/256", "Server, 500 connections in ping-pong", "µs CPU per frame"),
-    _panel("broadcast200/256", "Server, 200 broadcasts to 500", "µs CPU per frame"),
-    _panel("handshakes/256", "Server, opening and closing handshakes", "µs CPU per connection"),
-    _panel("deflate/1024", "Server, JSON of 1 KiB, compressed", "µs CPU per message"),
-    _panel("memory/256", "Server, memory of an idle connection", "KiB", "kib"),
+    _panel("echo/256", "echo", "Echo of 256 B, client and server", "µs CPU per round trip"),
+    _panel("flood/256", "flood", "Client receives a flood of 256 B", "µs CPU per frame"),
+    _panel("slow/65536", "slow", "Client slower than a flood of 64 KiB", "µs CPU per message"),
+    _panel("slow/65536", "slow, KiB", "The same: memory it takes", "KiB at the peak", "peak_kib"),
+    _panel("inflight/256", "64 in flight", "Server, 64 frames of 256 B in flight", "µs CPU per frame"),
+    _panel("pingpong/256", "ping-pong", "Server, 500 connections in ping-pong", "µs CPU per frame"),
+    _panel("broadcast200/256", "broadcast", "Server, 200 broadcasts to 500", "µs CPU per frame"),
+    _panel("handshakes/256", "handshake", "Server, opening and closing handshakes", "µs CPU per connection"),
+    _panel("deflate/1024", "JSON deflated", "Server, JSON of 1 KiB, compressed", "µs CPU per message"),
+    _panel("memory/256", "idle, KiB", "Server, memory of an idle connection", "KiB", "kib"),
 )
 
 
@@ -144,15 +146,14 @@ def _others(who: Dict[str, Any]) -> str:
 
 
 def table(data: Dict[str, Any]) -> List[str]:
-    """Returns: lines of Markdown: a row per panel, a column per contender."""
+    """Returns: lines of Markdown: a row per contender, a column per panel."""
     found = {panel: figures(data, panel) for panel in PANELS}
-    names = list(dict.fromkeys(name for name in max(found.values(), key=len)))
+    names = list(max(found.values(), key=len))
     names += [name for each in found.values() for name in each if name not in names]
-    head = ["", *(label(name, data["contenders"]) for name in names)]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * len(names)]
-    for panel, values in found.items():
-        cells = [_cell(values.get(name)) for name in names]
-        lines.append(f"| {panel.title}, {panel.unit} | {' | '.join(cells)} |")
+    lines = [f"| | {' | '.join(panel.short for panel in PANELS)} |", "|---|" + "--:|" * len(PANELS)]
+    for name in names:
+        cells = (_cell(values.get(name)) for values in found.values())
+        lines.append(f"| {label(name, data['contenders'])} | {' | '.join(cells)} |")
     return lines
 
 
