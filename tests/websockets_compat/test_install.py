@@ -183,6 +183,27 @@ assert websockets.auth.basic_auth_protocol_factory is websockets.basic_auth_prot
     run("-c", before + INSTALL + program)
 
 
+@needs_library
+def test_who_has_imported_old_exceptions_before_catches_ours() -> None:
+    program = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from websockets.exceptions import InvalidHandshake, InvalidStatusCode
+warnings.simplefilter("error")
+import picows.websockets as ours
+ours.install()
+warnings.simplefilter("ignore")
+from websockets.exceptions import InvalidStatusCode as Today
+assert Today is not InvalidStatusCode
+exc = Today(403, {})
+assert isinstance(exc, InvalidStatusCode) and isinstance(exc, InvalidHandshake)
+assert str(exc) == str(InvalidStatusCode(403, {}))
+ours.uninstall()
+assert not isinstance(exc, InvalidStatusCode) and not isinstance(exc, InvalidHandshake)
+"""
+    run("-c", program)
+
+
 PROGRAM = """
 import sys
 import websockets

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -105,13 +106,25 @@ class _Installation:
         )
         sys.meta_path.insert(0, self._finder)
         exceptions.derive_from(None if library is None else library.exceptions)
+        # Who can catch the exceptions of the old API has imported them before.
+        theirs = self._before.get(f"{_THEIRS}.legacy.exceptions")
+        if theirs is not None:
+            _our_old_exceptions().derive_from(theirs)
 
     def undo(self) -> None:
+        if f"{_THEIRS}.legacy.exceptions" in self._before:
+            _our_old_exceptions().derive_from(None)
         exceptions.derive_from(None)
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         _forget_their_modules()
         sys.modules.update(self._before)
+
+
+def _our_old_exceptions() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the program has had one for theirs
+        return importlib.import_module(f"{_OURS}.legacy.exceptions")
 
 
 def _is_ours(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+from types import ModuleType
 
 from ..datastructures import Headers, HeadersLike
 from ..exceptions import InvalidHandshake
@@ -56,3 +57,10 @@ class RedirectHandshake(InvalidHandshake):
 
     def __str__(self) -> str:
         return f"redirect to {self.uri}"
+
+
+def derive_from(library: ModuleType | None) -> None:
+    """As `exceptions.derive_from`, for the classes of this module and the library's `legacy.exceptions`."""
+    for cls in (InvalidStatusCode, AbortHandshake, RedirectHandshake):
+        others = () if library is None else (getattr(library, cls.__name__),)
+        cls.__bases__ = (InvalidHandshake, *others)
