@@ -88,6 +88,17 @@ async def broadcast(server: Any, engine: Any, seconds: float, interval: float, s
     return {"sent": sent, "rss": rss, "buffered": buffered, "connections": len(server.connections)}
 
 
+class MeasuredLoop(asyncio.SelectorEventLoop):
+    """Knows how long it was busy in one turn at most, by the clock of its thread, which other processes do not move."""
+
+    slowest = 0.0
+
+    def _run_once(self) -> None:
+        began = time.thread_time()
+        super()._run_once()  # type: ignore[misc]
+        self.slowest = max(self.slowest, time.thread_time() - began)
+
+
 async def echo(listener: Any) -> None:
     """Until the connection ends."""
     with contextlib.suppress(WSConnectionClosed):
@@ -110,6 +121,7 @@ def stats(servers: list[Any], engine: Any, reports: list[str]) -> dict[str, Any]
         "tasks": len(asyncio.all_tasks()) - 1,
         "loggers": len(logging.root.manager.loggerDict),
         "reports": reports[:5],
+        "turn": getattr(asyncio.get_running_loop(), "slowest", 0.0),
     }
 
 
@@ -150,7 +162,9 @@ async def serve(options: argparse.Namespace) -> None:
         if not command:
             break
         answer: dict[str, Any] = {}
-        if command == "nogc":
+        if command == "reset":
+            loop.slowest = 0.0  # type: ignore[attr-defined]
+        elif command == "nogc":
             gc.collect()
             gc.disable()
         elif command == "collect":
@@ -190,7 +204,7 @@ def main() -> None:
 
         loop = uvloop.new_event_loop()
     else:
-        loop = asyncio.new_event_loop()
+        loop = MeasuredLoop()
     loop.run_until_complete(serve(options))
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()

@@ -16,7 +16,7 @@ from picows import _engine
 HERE = Path(__file__).parent
 #: Script and options -> what its table must have. Rows that are counts must be met, whatever the machine.
 SCRIPTS = {
-    "flood.py --seconds 0.05 --kind pings": ["empty pings: p99 of others", "125-byte pings: memory"],
+    "flood.py --seconds 0.05 --kind pings": ["empty pings: p99 of others", "busiest turn", "125-byte pings: memory"],
     "churn.py --count 5": ["CLOSE: objects left", "RST: fds left", "violation: connections left"],
     "shutdown.py --count 20": ["20 connections closed in", "resets"],
     "storm.py --count 20 --seconds 0.1 --open-timeout 0.5": ["p99 of good handshakes", "stalled for ever"],
