@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "packages/picows-core"
-TESTS = ["tests/kernels/test_by_name.py", "tests/engine"]
+TESTS = [f"tests/{name}" for name in ("kernels/test_by_name.py", "engine", "conformance", "asyncio_api", "reliability")]
 COVERAGE = [sys.executable, "-m", "coverage"]
 COVERAGE_SETTINGS = f"--rcfile={ROOT / '.ci/coverage-core.ini'}"
 
@@ -68,7 +68,9 @@ def asan(tests: list[str]) -> int:
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     check(site, environment)
-    return subprocess.run([sys.executable, "-m", "pytest", *tests], cwd=ROOT, env=environment).returncode
+    # Some tests take several times as long
+    command = [sys.executable, "-m", "pytest", "-o", "timeout=300", *tests]
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 
 def trace(tests: list[str]) -> int:
