@@ -49,7 +49,7 @@ html_theme = "furo"  # light and dark, after the reader's system
 html_title = f"picows {release}"
 html_show_sourcelink = False
 html_static_path = ["images", "style"]  # charts that `./dev bench --publish` draws
-html_css_files = ["phone.css"]
+html_css_files = ["tables.css"]
 
 
 def import_what_annotations_name(module: ModuleType) -> None:
