@@ -11,6 +11,7 @@ from fixtures.daemons import free_port
 from fixtures.drop_in import load_drop_in
 from fixtures.forward_proxies import NAMES, REFUSED, USER_INFO, ForwardProxy, forward_proxy
 from fixtures.places import Place, refused_by
+from fixtures.reverse_proxies import reverse_proxy
 from fixtures.sockets import port_of, until
 
 python_socks = pytest.importorskip("python_socks", reason="python-socks speaks SOCKS and is not installed")
@@ -62,13 +63,16 @@ def local_place(engine: Any) -> Place:
 
 async def open_core(place: Place, url: str, proxy_url: str) -> tuple[Any, Any, Any]:
     """What sends, what receives, and what closes a connection of the core API."""
-    listener = await place.message_client(url, proxy=proxy_url)
+    options = {"proxy_ssl_context": place.certificates.client} if proxy_url.startswith("https") else {}
+    listener = await place.message_client(url, proxy=proxy_url, **options)
     return listener.send, listener.recv, listener.close
 
 
 async def open_drop_in(place: Place, url: str, proxy_url: str) -> tuple[Any, Any, Any]:
     """The same for the drop-in."""
     options = {"ssl": place.certificates.client} if url.startswith("wss") else {}
+    if proxy_url.startswith("https"):
+        options["proxy_ssl"] = place.certificates.client
     connection = await load_drop_in(place.engine).connect(url, proxy=proxy_url, **options)
     return connection.send, connection.recv, connection.close
 
@@ -169,6 +173,22 @@ async def test_a_proxy_that_ends(target: Place) -> None:
         error = await refused_by(listener.recv)
         assert (type(error).__name__, error.code) == ("WSConnectionClosed", 1006)  # type: ignore[attr-defined]
         await until(lambda: not server.connections)
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["ws", "wss"])
+async def test_a_proxy_behind_tls(is_secure: bool, local_place: Place, opener: Any) -> None:
+    """An https proxy: tinyproxy behind haproxy, which ends the TLS. With wss there is TLS inside of TLS."""
+    local_place.load_certificates()
+    local_place.is_secure = is_secure
+    local_place.use_aiofastnet = None  # TLS inside TLS is not for asyncio's own transports below Python 3.11
+    server = await local_place.serve_messages()
+    with forward_proxy("tinyproxy", True) as behind:
+        with reverse_proxy("haproxy", behind.daemon.port, "ended-at-proxy") as front:
+            through = f"https://{USER_INFO}@127.0.0.1:{front.daemon.port}"
+            send, recv, close = await opener(local_place, local_place.url(server), through)
+            await send(BIG)
+            assert await recv() == BIG
+            await close()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -149,6 +149,8 @@ async def serve(options: argparse.Namespace) -> None:
     servers = [server]
     ready = {"port": server.sockets[0].getsockname()[1]}
     if options.certificate:
+        # Of TLS after a reset asyncio logs every write, and until then is_closing() of the transport is false.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.certificate)
         servers.append(await listen(ssl=context))

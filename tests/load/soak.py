@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import logging
 import os
 import random
 import ssl
@@ -220,6 +221,7 @@ def main() -> None:
     """Each engine for so many seconds."""
     options = arguments(__doc__.split("\n")[0], seconds=3600.0, workers=16)
     report = Report()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # as the server's: see there
     with certificate() as (file, context):
         for name in engines(options):
             with Server(name, options, certificate=file) as server:
