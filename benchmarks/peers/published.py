@@ -66,8 +66,10 @@ PANELS: Tuple[Panel, ...] = (
 
 
 def label(name: str, contenders: Dict[str, Any]) -> str:
-    """Returns: what a contender is called for readers."""
-    return LABELS.get(name) or str(contenders[name].get("library", name))
+    """Returns: what a contender is called for readers; its own name if others have the same library."""
+    library = str(contenders[name].get("library", name))
+    is_alone = sum(str(facts.get("library")) == library for facts in contenders.values()) <= 1
+    return LABELS.get(name) or (library if is_alone else name)
 
 
 def figures(data: Dict[str, Any], panel: Panel) -> Dict[str, List[float]]:
@@ -85,18 +87,21 @@ def figures(data: Dict[str, Any], panel: Panel) -> Dict[str, List[float]]:
 def conditions(data: Dict[str, Any]) -> List[str]:
     """Returns: sentences about machine, versions and settings, out of what was found while measuring."""
     about, settings, who = data["machine"], data["settings"], data["contenders"]
-    ours = next(facts for facts in who.values() if facts["kind"] == "ours")
+    python = next((facts for facts in who.values() if "loop" in facts and "python_build" in facts), None)
     virtual = ", a virtual machine" if about["hypervisor"] else ""
     where = f"{about['cpu']}, {len(about['cpus'])} CPUs{virtual}, Linux {about['kernel'].partition('-')[0]}."
     how = (
         f"Median, least and most of {settings['rounds']} rounds of {settings['seconds']:g} s, all in turn, on one CPU."
     )
-    one = f"{_loop(ours)}, {ours['python']} ({ours['python_build']}), TCP."
+    links = {row["key"].rpartition("/")[2].upper() for row in data["rows"]} & {"TCP", "TLS"}
+    over = " and ".join(sorted(links))
+    one = f"{_loop(python)}, {python['python']} ({python['python_build']}), {over}." if python else ""
+    same = "No keepalive, messages up to 16 MiB, payloads taken as bytes, websockets with max_queue=None."
     aiofastnet = {facts["aiofastnet"] for facts in who.values() if facts.get("aiofastnet")}
     found = [
         f"{data['date'][:10]}, commit {data['commit']}. {where}",
-        f"{how} {one}",
-        "No keepalive, messages up to 16 MiB, payloads taken as bytes, websockets with max_queue=None.",
+        f"{how} {one}".rstrip(),
+        same if python else "",
         _runs_on(who),
         _compression(who),
         _aiofastnet(who, aiofastnet),
@@ -148,7 +153,8 @@ def _others(who: Dict[str, Any]) -> str:
 def table(data: Dict[str, Any]) -> List[str]:
     """Returns: lines of Markdown: a row per contender, a column per panel."""
     found = {panel: figures(data, panel) for panel in PANELS}
-    names = list(max(found.values(), key=len))
+    widest: Dict[str, List[float]] = max(found.values(), key=len)
+    names = list(widest)
     names += [name for each in found.values() for name in each if name not in names]
     lines = [f"| | {' | '.join(panel.short for panel in PANELS)} |", "|---|" + "--:|" * len(PANELS)]
     for name in names:
