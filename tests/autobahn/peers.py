@@ -6,10 +6,6 @@
 API is `messages`, the message layer of picows, or `websockets`, the drop-in's asyncio API. PICOWS_IMPL chooses the
 engine. permessage-deflate is offered and accepted by both, the size of a message is limited to what the suite sends, a
 handshake may take longer (the suite prepares its next message meanwhile), and everything else is at its default.
-
-The suite wants what is right echoed before the connection is failed for what is wrong, also where both came in the same
-read. So the message layer's program answers within `on_ws_frame`: a task that waits in `recv` is told of the message
-only after the read, and so is the drop-in's user.
 """
 
 from __future__ import annotations
@@ -17,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import Any, Awaitable, Callable, Coroutine, Optional
+from typing import Any, Awaitable, Callable, Optional
 
 from picows import (
     WSMessageListener,
-    WSMsgType,
     WSUpgradeRequest,
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
@@ -29,7 +24,7 @@ from picows import (
     ws_create_server,
 )
 from picows.deflate import CLIENT_DEFLATE, SERVER_DEFLATE, DeflateCodec, accept_response, negotiate, offer
-from picows.errors import WSError
+from picows.errors import WSConnectionClosed
 
 AGENT = "picows"
 EXTENSIONS = "Sec-WebSocket-Extensions"
@@ -38,44 +33,33 @@ LARGEST = 16 * 1024 * 1024
 OPEN_TIMEOUT_S = 60
 
 
-class Conversation(WSMessageListener):
-    """A connection of the message layer, which gives each message to `act` as soon as it is complete."""
-
-    def __init__(self, act: Callable[[Conversation, Any], None], codec: Optional[DeflateCodec]) -> None:
-        # A queue with an end would stop reading in the middle of a message of more frames: nobody waits in `recv` here.
-        super().__init__(max_message_size=LARGEST, max_queue=None, codec=codec)
-        self._act = act
-
-    def on_ws_frame(self, transport: Any, frame: Any) -> None:
-        """What the frame completes, if it does, is received at once."""
-        is_last = frame.fin and frame.msg_type < WSMsgType.CLOSE
-        super().on_ws_frame(transport, frame)
-        if is_last and not transport.is_close_frame_sent:
-            self._act(self, at_once(self.recv()))
-
-
-def at_once(coroutine: Coroutine[Any, None, Any]) -> Any:
-    """The result of a coroutine that has nothing to wait for, or None: `send` may wait after it has sent."""
+async def echo_messages(listener: WSMessageListener, received: Optional[list[Any]] = None) -> None:
+    """Send back what comes, until the connection ends."""
     try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    return None
+        async for message in listener:
+            if received is not None:
+                received[:] = [message]
+            await listener.send(message)
+    except WSConnectionClosed:
+        pass  # the suite breaks rules
 
 
-def send_back(connection: Conversation, message: Any) -> None:
-    """Echo."""
-    at_once(connection.send(message))
+class Served(WSMessageListener):
+    """A connection of the server, with a task that echoes."""
+
+    def on_ws_connected(self, transport: Any) -> None:
+        """Begin to echo."""
+        super().on_ws_connected(transport)
+        self.task = asyncio.ensure_future(echo_messages(self))
 
 
 def accept(request: WSUpgradeRequest) -> Any:
     """The listener factory of the server."""
     agreed = negotiate(SERVER_DEFLATE, request.headers.getall(EXTENSIONS, []))
     if agreed is None:
-        return Conversation(send_back, None)
+        return Served(max_message_size=LARGEST)
     value, parameters = agreed
-    listener = Conversation(send_back, DeflateCodec(parameters, False, SERVER_DEFLATE))
+    listener = Served(max_message_size=LARGEST, codec=DeflateCodec(parameters, False, SERVER_DEFLATE))
     return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response({EXTENSIONS: value}), listener)
 
 
@@ -89,25 +73,19 @@ async def serve_messages() -> None:
 async def visit_messages(url: str, received: list[Any]) -> None:
     """One connection of the message layer's client, to its end: echo, and keep the last message."""
 
-    def act(connection: Conversation, message: Any) -> None:
-        received[:] = [message]
-        send_back(connection, message)
-
-    def converse(request: WSUpgradeRequest, response: WSUpgradeResponse) -> Conversation:
+    def converse(request: WSUpgradeRequest, response: WSUpgradeResponse) -> WSMessageListener:
         agreed = accept_response(CLIENT_DEFLATE, response.headers.get(EXTENSIONS))
-        return Conversation(act, None if agreed is None else DeflateCodec(agreed, True))
+        codec = None if agreed is None else DeflateCodec(agreed, True)
+        return WSMessageListener(max_message_size=LARGEST, codec=codec)
 
-    transport, _ = await ws_connect(
+    _, listener = await ws_connect(
         converse,
         url,
         extra_headers={EXTENSIONS: offer(CLIENT_DEFLATE)},
         max_frame_size=LARGEST,
         websocket_handshake_timeout=OPEN_TIMEOUT_S,
     )
-    try:
-        await transport.wait_disconnected()
-    except WSError:
-        pass  # the suite breaks rules
+    await echo_messages(listener, received)
 
 
 async def serve_websockets() -> None:

@@ -15,15 +15,11 @@ GOOD = frozenset(("OK", "INFORMATIONAL"))
 #: A case that was to run and of which there is no report.
 MISSING = "MISSING"
 
-#: The message and the violation came in one read or in two.
-_LATE = frozenset(("OK", "NON-STRICT"))
 _FAILED = frozenset(("FAILED",))
 #: API -> case -> the verdicts that are right.
 EXPECTED: dict[str, dict[str, frozenset[str]]] = {
     "messages": {},
     "websockets": {
-        # What came before the violation is not echoed any more: `recv` learns of it after the connection has failed.
-        **dict.fromkeys(("3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"), _LATE),
         # A CLOSE in the middle of a fragmented message is refused with 1002.
         "7.1.5": _FAILED,
         # More than WEBSOCKETS_MAX_FRAGMENTS fragments, 4,096, are refused with 1009.

@@ -10,6 +10,8 @@ cdef class WSMessageListener(MessageReceiver):
         object _max_fragments
         object _max_fragment_size
         object _end
+        # (code, reason) of a CLOSE that waits until the receiver has answered what came before a violation.
+        object _pending_farewell
         # The message that is arriving.
         Py_ssize_t _size
         Py_ssize_t _arrived_fragments

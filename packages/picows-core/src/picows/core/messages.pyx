@@ -7,7 +7,8 @@ the other direction. A payload is copied once, out of the read buffer; a text in
 validated, is decoded there and then.
 
 The parser is strict here and checks UTF-8 and sizes on the wire; compressed messages are inflated and checked here,
-never beyond `max_message_size`. CLOSE is answered.
+never beyond `max_message_size`. CLOSE is answered. The CLOSE for a violation lets the receiver answer what came before
+it in the same read, as a listener of frames does in its callback.
 """
 
 import asyncio
@@ -34,6 +35,8 @@ cdef enum:
     CONTROL = 0x08
     WHOLE_TEXT = 0x81
     WHOLE_BINARY = 0x82
+    # Turns of the loop that a receiver has to answer what came before a violation.
+    TURNS_TO_ANSWER = 8
 
 _get_running_loop = asyncio.get_running_loop
 
@@ -190,8 +193,34 @@ cdef class WSMessageListener(MessageReceiver):
         if transport._failure is None:
             exc.__context__ = None  # like its own, its traceback would keep the connection alive
             transport._failure = exc.with_traceback(None)
-        transport._farewell(exc.code, truncated_reason(str(exc)))
+        self._say_farewell(exc.code, truncated_reason(str(exc)))
         return 0
+
+    def _say_farewell(self, code, reason):
+        """Close after a violation. What came before it may be answered first: a receiver that this read has woken has
+        not run yet, and `ws_connect` may not have returned yet."""
+        cdef WSTransport transport = self._get_transport()
+        if not self._has_whole_message():
+            transport._farewell(code, reason)
+        else:
+            transport._input_is_over = True
+            self._pending_farewell = code, reason
+            transport._loop.call_soon(self._await_answers, TURNS_TO_ANSWER)
+
+    def _await_answers(self, turns):
+        """Until the receiver waits for more, but not for long: `wait_for` takes some turns to wake its caller."""
+        if self._pending_farewell is None:
+            return
+        if turns and (self._reader is None or self._reader.is_done):
+            self.transport._loop.call_soon(self._await_answers, turns - 1)
+        else:
+            self._bid_farewell()
+
+    def _bid_farewell(self):
+        """Send the CLOSE that waits, if there is one."""
+        farewell, self._pending_farewell = self._pending_farewell, None
+        if farewell is not None:
+            self.transport._farewell(*farewell)
 
     # --- the end ---
 
@@ -209,6 +238,7 @@ cdef class WSMessageListener(MessageReceiver):
             ValueError: a code or a reason that must not be sent; the connection goes on.
         """
         cdef WSTransport transport = self._get_transport()
+        self._bid_farewell()
         if not transport.is_close_frame_sent:
             transport.send_close(code, reason)
         self._is_closing = True
@@ -233,7 +263,7 @@ cdef class WSMessageListener(MessageReceiver):
     cpdef on_ws_disconnected(self, WSTransport transport):
         """Wake everybody who waits."""
         self._is_lost = True
-        self._codec = None
+        self._codec = self._pending_farewell = None
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
         self._wake_reader()

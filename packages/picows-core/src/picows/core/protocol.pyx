@@ -116,8 +116,11 @@ cdef class Receiver(Parser):
         """The peer has finished sending: the transport closes itself."""
         if self._opening is not None:
             self._opening.eof_received()
-        elif self._backlog is not None:
+            return
+        if self._backlog is not None:
             self._drain()
+        if hasattr(self._listener, "_bid_farewell"):
+            self._listener._bid_farewell()
 
     def connection_lost(self, exc):
         """The connection is gone: tell the listener, then those who wait."""
@@ -321,14 +324,15 @@ cdef class Receiver(Parser):
         cdef WSTransport transport = self._transport
         if transport is None:
             return 0
-        rephrase = getattr(self._listener, "_on_violation", None)
-        if rephrase is not None:  # a message layer, which has words of its own
-            exc = rephrase(exc)
+        say_farewell = transport._farewell
+        if hasattr(self._listener, "_on_violation"):  # a message layer, which has words of its own
+            exc = self._listener._on_violation(exc)
+            say_farewell = self._listener._say_farewell
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
         # Its traceback would keep the connection alive until a garbage collection.
         exc.__context__ = None
         self._remember(exc.with_traceback(None))
-        transport._farewell(exc.code, truncated_reason(str(exc)))
+        say_farewell(exc.code, truncated_reason(str(exc)))
         return 0
 
     def _fail_callback(self, exc, callback, is_fatal):

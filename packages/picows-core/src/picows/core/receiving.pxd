@@ -34,6 +34,7 @@ cdef class MessageReceiver(MessageSender):
     cdef int _begin_burst(self) except -1
     cdef int _enqueue(self, Fragment fragment) except -1
     cdef bint _has_message(self) except -1
+    cdef bint _has_whole_message(self) except -1
     cdef Fragment _take_fragment(self)
     cdef int _drop_rest_of_message(self) except -1
     cdef int _wake_reader(self) except -1

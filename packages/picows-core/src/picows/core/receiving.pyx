@@ -234,6 +234,13 @@ cdef class MessageReceiver(MessageSender):
         self._resume_reading()
         return False
 
+    cdef bint _has_whole_message(self) except -1:
+        """Whether somebody who receives would get a message."""
+        cdef Fragment fragment = self._head
+        while fragment is not None and not fragment.is_last:
+            fragment = fragment.follower
+        return fragment is not None
+
     cdef Fragment _take_fragment(self):
         cdef Fragment fragment = self._head
         self._head = fragment.follower

@@ -5,7 +5,8 @@ Here frames arrive in the loop's callback and become fragments; `receiving` has 
 the other direction.
 
 The parser is strict here and checks UTF-8 and sizes on the wire; compressed messages are inflated and checked here,
-never beyond `max_message_size`. CLOSE is answered.
+never beyond `max_message_size`. CLOSE is answered. The CLOSE for a violation lets the receiver answer what came before
+it in the same read, as a listener of frames does in its callback.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from .frame import CONTROL, FIN, RSV1, WSFrame
 from .receiving import MessageReceiver
 from .transport import WSTransport
 from .utf8 import Utf8Decoder
+
+#: Turns of the loop that a receiver has to answer what came before a violation.
+_TURNS_TO_ANSWER = 8
 
 
 class WSMessageListener(MessageReceiver):
@@ -66,6 +70,8 @@ class WSMessageListener(MessageReceiver):
         self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
         self._is_deaf = False
         self._end: Optional[asyncio.Future[None]] = None
+        # Of a CLOSE that waits until the receiver has answered what came before a violation.
+        self._pending_farewell: Optional[Tuple[int, bytes]] = None
         # The message that is arriving.
         self._is_compressed = False
         self._in_message = False
@@ -156,7 +162,33 @@ class WSMessageListener(MessageReceiver):
         if transport._failure is None:
             exc.__context__ = None  # like its own, its traceback would keep the connection alive
             transport._failure = exc.with_traceback(None)
-        transport._farewell(exc.code, truncated_reason(str(exc)))
+        self._say_farewell(exc.code, truncated_reason(str(exc)))
+
+    def _say_farewell(self, code: int, reason: bytes) -> None:
+        """Close after a violation. What came before it may be answered first: a receiver that this read has woken has
+        not run yet, and `ws_connect` may not have returned yet."""
+        transport = self._transport
+        if not any(fragment.is_last for fragment in self._fragments):
+            transport._farewell(code, reason)
+        else:
+            transport._input_is_over = True
+            self._pending_farewell = code, reason
+            transport._loop.call_soon(self._await_answers, _TURNS_TO_ANSWER)
+
+    def _await_answers(self, turns: int) -> None:
+        """Until the receiver waits for more, but not for long: `wait_for` takes some turns to wake its caller."""
+        if self._pending_farewell is None:
+            return
+        if turns and (self._reader is None or self._reader.is_done):
+            self._transport._loop.call_soon(self._await_answers, turns - 1)
+        else:
+            self._bid_farewell()
+
+    def _bid_farewell(self) -> None:
+        """Send the CLOSE that waits, if there is one."""
+        farewell, self._pending_farewell = self._pending_farewell, None
+        if farewell is not None:
+            self._transport._farewell(*farewell)
 
     # --- the end ---
 
@@ -173,6 +205,7 @@ class WSMessageListener(MessageReceiver):
         Raises:
             ValueError: a code or a reason that must not be sent; the connection goes on.
         """
+        self._bid_farewell()
         if not self._transport.is_close_frame_sent:
             self._transport.send_close(code, reason)
         self._is_closing = True
@@ -196,7 +229,7 @@ class WSMessageListener(MessageReceiver):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Wake everybody who waits."""
         self._is_lost = True
-        self._codec = None
+        self._codec = self._pending_farewell = None
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
         self._wake_reader()

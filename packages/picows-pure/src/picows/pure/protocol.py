@@ -96,8 +96,11 @@ class _Connection:
         """The peer has finished sending: the transport closes itself."""
         if self._opening is not None:
             self._opening.eof_received()
-        elif self._parser is not None:
+            return
+        if self._parser is not None:
             self._drain()
+        if hasattr(self._listener, "_bid_farewell"):
+            self._listener._bid_farewell()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         """The connection is gone: tell the listener, then those who wait."""
@@ -293,13 +296,14 @@ class _Connection:
         transport = self.transport
         if transport is None:
             return
-        rephrase = getattr(self._listener, "_on_violation", None)
-        if rephrase is not None:  # a message layer, which has words of its own
-            exc = rephrase(exc)
+        say_farewell = transport._farewell
+        if hasattr(self._listener, "_on_violation"):  # a message layer, which has words of its own
+            exc = self._listener._on_violation(exc)
+            say_farewell = self._listener._say_farewell
         transport._log(logging.ERROR, "protocol error, closing with %d: %s", exc.code, exc)
         # Its traceback shows only the parser, and would keep the connection alive until a garbage collection.
         self._remember(exc.with_traceback(None))
-        transport._farewell(exc.code, truncated_reason(str(exc)))
+        say_farewell(exc.code, truncated_reason(str(exc)))
 
     def _fail_callback(self, exc: Exception, callback: str, is_fatal: bool) -> None:
         """A callback raised. A WSProtocolError is a request to close with its code, whatever the options say."""
