@@ -366,7 +366,25 @@ class DeflateCodec:
         chunks: list[bytes] = []
         try:
             if fin and 0 < len(data) < _JOIN_LIMIT:
-                self._inflate(b"".join((data, _TAIL)), len(_TAIL), budget, chunks)
+                data = b"".join((data, _TAIL))
+                if self._needs_tail or self._streams:
+                    self._inflate(data, len(_TAIL), budget, chunks)
+                else:
+                    inflater = self._inflater
+                    if inflater is None:
+                        inflater = self._inflater = self._new_inflater()
+                    # Nearly all messages are this: one call of zlib, which has room for what comes.
+                    limit = _OUTPUT_CHUNK if budget is None or budget >= _OUTPUT_CHUNK else budget + 1
+                    chunk: bytes = inflater.decompress(data, limit)
+                    if len(chunk) < limit and not inflater.eof:
+                        if self._receives_no_context:
+                            self._inflater = None
+                        else:
+                            self._history += chunk if len(chunk) <= self._window else chunk[-self._window :]
+                            if len(self._history) > 2 * self._window:
+                                del self._history[: -self._window]
+                        return chunk
+                    self._inflate(data, len(_TAIL), budget, chunks, chunk)
             else:
                 budget = self._inflate(data, 0, budget, chunks)
                 # A message of 0 bytes needs no tail: it would begin a block there.
@@ -389,8 +407,13 @@ class DeflateCodec:
             self._inflater = None
             self._history = bytearray(self._history[-self._window :])
 
-    def _inflate(self, data: Any, tail: int, budget: Optional[int], chunks: list[bytes]) -> Optional[int]:
-        """Append the output of `data`, whose last `tail` bytes are ours, to `chunks`; return the rest of the budget."""
+    def _inflate(
+        self, data: Any, tail: int, budget: Optional[int], chunks: list[bytes], first: Optional[bytes] = None
+    ) -> Optional[int]:
+        """Append the output of `data`, whose last `tail` bytes are ours, to `chunks`; return the rest of the budget.
+
+        `first`: what the inflater has already made of `data`, which is no more than one slice then.
+        """
         view = memoryview(data)
         position, step = 0, _INPUT_SLICE
         while position < len(view):
@@ -402,9 +425,10 @@ class DeflateCodec:
             self._needs_tail = True
             size = limit = _OUTPUT_CHUNK
             # A chunk that was filled may have left output inside zlib, even with all of the input consumed.
-            while size == limit and not inflater.eof:
+            while first is not None or (size == limit and not inflater.eof):
                 limit = _OUTPUT_CHUNK if budget is None else min(_OUTPUT_CHUNK, budget + 1)
-                chunk = inflater.decompress(source, limit)
+                chunk = inflater.decompress(source, limit) if first is None else first
+                first = None
                 source = inflater.unconsumed_tail
                 size = len(chunk)
                 if budget is not None:

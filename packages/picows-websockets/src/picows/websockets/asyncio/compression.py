@@ -43,33 +43,34 @@ class ConnectionCodec(DeflateCodec):
 
     def compress(self, payload: Any) -> bytes:
         """As for DeflateCodec."""
-        self._use()
+        if not self._is_used:
+            self._use()
         if self._sends_no_context:
-            return super().compress(payload)
+            return DeflateCodec.compress(self, payload)
         if self._compressor is None and self._sent:
             history = bytes(self._sent[-self._sent_window :])
             self._compressor = self._zlib.compressobj(
                 self._level, zlib.DEFLATED, self._sends_wbits, self._mem_level, zdict=history
             )
-        compressed = super().compress(payload)
-        self._sent += payload[-self._sent_window :]
-        if len(self._sent) > 2 * self._sent_window:
-            del self._sent[: -self._sent_window]
-        return compressed
+        sent, window = self._sent, self._sent_window
+        sent += payload if len(payload) <= window else payload[-window:]
+        if len(sent) > 2 * window:
+            del sent[:-window]
+        return DeflateCodec.compress(self, payload)
 
     def decompress(self, data: Any, fin: bool, budget: int | None = None) -> bytes:
         """As for DeflateCodec."""
-        self._use()
-        return super().decompress(data, fin, budget)
+        if not self._is_used:
+            self._use()
+        return DeflateCodec.decompress(self, data, fin, budget)
 
     def retire(self) -> None:
         """The connection has ended."""
         self._idlers.discard(self)
 
     def _use(self) -> None:
-        if not self._is_used:
-            self._is_used = True
-            self._idlers.add(self)
+        self._is_used = True
+        self._idlers.add(self)
 
     def rest(self) -> bool:
         """Free what an idle connection can do without, unless it was used since the last call.
