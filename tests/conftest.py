@@ -80,10 +80,16 @@ _SLOW = ("Executing ", "poll ", "Getting address info ")
 
 
 def pytest_collection_finish() -> None:
-    """Collections after each test need not look at what is there before the first."""
-    if STRICT and hasattr(gc, "freeze"):
-        gc.collect()
-        gc.freeze()
+    """Collections after each test need not look at what is there before the first.
+
+    Programs that tests start are not in asyncio's debug mode: it says on stderr how slow the machine is.
+    """
+    if STRICT:
+        os.environ.pop("PYTHONASYNCIODEBUG", None)
+        os.environ.pop("PYTHONDEVMODE", None)  # stays on in this process, and so does the other for its new loops
+        if hasattr(gc, "freeze"):
+            gc.collect()
+            gc.freeze()
 
 
 class _Collector(logging.Handler):

@@ -75,8 +75,9 @@ FLAGS = list(itertools.product([False, True], repeat=2))
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run code in another process."""
-    environment = {key: value for key, value in os.environ.items() if key != fast_zlib.ENVIRONMENT_VARIABLE}
+    """Run code in another process, which prints its warnings."""
+    own = (fast_zlib.ENVIRONMENT_VARIABLE, "PYTHONWARNINGS")
+    environment = {key: value for key, value in os.environ.items() if key not in own}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=environment | variables, capture_output=True, text=True, timeout=60)

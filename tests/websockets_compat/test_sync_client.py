@@ -298,11 +298,11 @@ def test_keepalive_measures(name: str) -> None:
     def script(sock: socket.socket) -> None:
         upgrade(sock)
         _, payload = read_frame(sock)
-        sock.sendall(frame(PONG, payload) + frame(TEXT, b"x") + frame(CLOSE))
         pinged.set()
+        sock.sendall(frame(PONG, payload) + frame(TEXT, b"x") + frame(CLOSE))
         read_to_end(sock)
 
-    with peer(script) as uri, connect(library(name), uri, ping_interval=0.01, close_timeout=0.1) as connection:
+    with peer(script) as uri, connect(library(name), uri, ping_interval=0.2, close_timeout=0.1) as connection:
         assert connection.latency == 0
         assert connection.recv() == "x"
         assert pinged.is_set()
