@@ -87,11 +87,15 @@ class Server:
         return self._read()
 
     def settled(self, connections: int = 0) -> Any:
-        """Its stats once it has no more connections than this; or, at last, those that it has."""
+        """Its stats once it has no more connections than this; or, at last, those that it has.
+
+        Where none are left their objects go too: of one that was failed a moment later, when the peer has been quiet.
+        """
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             stats = self.ask()
-            if stats["connections"] <= connections or time.monotonic() > deadline:
+            is_settled = stats["connections"] <= connections and (connections > 0 or stats["objects"] <= 0)
+            if is_settled or time.monotonic() > deadline:
                 return stats
             time.sleep(0.02)
 

@@ -65,8 +65,10 @@ def frame_echo(engine: Any, send_buffer: int) -> Any:
 
 def accept(request: Any, listener_class: Any) -> Any:
     """The answer to a request: with permessage-deflate if it is offered to a listener of messages."""
+    if not hasattr(listener_class, "recv"):
+        return listener_class()  # without a look at the headers: they are parsed when somebody does, and take 1 KiB
     offered = request.headers.getall(EXTENSIONS, [])
-    agreed = negotiate(DeflateOptions(), offered) if offered and hasattr(listener_class, "recv") else None
+    agreed = negotiate(DeflateOptions(), offered) if offered else None
     if agreed is None:
         return listener_class()
     response = WSUpgradeResponse.create_101_response({EXTENSIONS: agreed[0]})
