@@ -59,10 +59,11 @@ class RedisBackplane(Backplane):
         import redis.asyncio
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
 
         super().__init__(deliver)
         self.is_connected = False
-        self._errors = (redis.exceptions.RedisError, OSError)
+        self._errors = (RedisError, OSError)
         # We try again ourselves: a publication that is tried twice could arrive twice.
         self._redis: Any = redis.asyncio.Redis.from_url(
             url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2, socket_keepalive=True

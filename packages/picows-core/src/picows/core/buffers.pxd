@@ -9,6 +9,22 @@ cdef enum:
     HEADROOM = 4096 + 64
 
 
+cdef extern from *:
+    """
+    /* Cython has put None into view->obj, which PyBuffer_FillInfo does not release. */
+    static inline int picows_fill_view(
+        Py_buffer *view, PyObject *owner, char *data, Py_ssize_t size, int read_only, int flags)
+    {
+        Py_CLEAR(view->obj);
+        return PyBuffer_FillInfo(view, owner, data, size, read_only, flags);
+    }
+    """
+    # What `__getbuffer__` does for a block of memory.
+    int fill_view "picows_fill_view"(
+        Py_buffer* view, object owner, char* data, Py_ssize_t size, int read_only, int flags
+    ) except -1
+
+
 @cython.final
 cdef class ReadBuffer:
     cdef:

@@ -1,7 +1,6 @@
 """Memory that the event loop reads into, shared by reference with the frames that lie in it."""
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.string cimport memset
 
@@ -38,7 +37,7 @@ cdef class ReadBuffer:
         memoryview(self)[key] = value
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, self.data + self.start, self.stop - self.start, 0, flags)
+        fill_view(view, self, self.data + self.start, self.stop - self.start, 0, flags)
 
 
 cdef ReadBuffer new_read_buffer(Py_ssize_t capacity, Py_ssize_t start):
@@ -72,7 +71,7 @@ cdef class MemoryBuffer:
         PyMem_RawFree(self.data)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, self.data if self.data is not NULL else <char*>b"", self.size, 0, flags)
+        fill_view(view, self, self.data if self.data is not NULL else <char*>b"", self.size, 0, flags)
         self._exports += 1
 
     def __releasebuffer__(self, Py_buffer* view):

@@ -7,12 +7,12 @@ leaves object and memory alone, and goes on with others (see `protocol`).
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 
 from ._kernels cimport LIVE_FRAME, PICOWS_IS_DEBUG, count_live
+from .buffers cimport fill_view
 
 from picows.enums import WSCloseCode as _WSCloseCode
 from picows.enums import close_code as _close_code
@@ -85,7 +85,7 @@ cdef class WSFrame:
             count_live(LIVE_FRAME, -1)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, self.payload_ptr, self.payload_size, 1, flags)
+        fill_view(view, self, self.payload_ptr, self.payload_size, 1, flags)
 
     cpdef bytes get_payload_as_bytes(self):
         """The payload as bytes."""
