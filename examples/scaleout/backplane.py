@@ -87,8 +87,12 @@ class RedisBackplane(Backplane):
 
     async def _listen(self) -> None:
         async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(*[PREFIX + topic for topic in (self._CONTROL, *self._topics)])
+            wanted = set(self._topics)
+            await pubsub.subscribe(*[PREFIX + topic for topic in (self._CONTROL, *wanted)])
             self._pubsub = pubsub
+            for command, changed in (("subscribe", self._topics - wanted), ("unsubscribe", wanted - self._topics)):
+                if changed:  # meanwhile, when `_tell` had nobody to tell it to
+                    await getattr(pubsub, command)(*[PREFIX + topic for topic in changed])
             async for event in pubsub.listen():
                 topic = event["channel"].decode()[len(PREFIX) :]
                 if event["type"] == "message":

@@ -209,6 +209,60 @@ def test_a_killed_process_loses_only_its_own(broker: Broker) -> None:
         run(main)
 
 
+class HeldPubSub:
+    """What redis-py's PubSub does with a broker that takes its time to answer the first command."""
+
+    def __init__(self) -> None:
+        self.held, self.go_on = asyncio.Event(), asyncio.Event()
+        self._events: asyncio.Queue[Dict[str, Any]] = asyncio.Queue()
+
+    async def __aenter__(self) -> HeldPubSub:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def subscribe(self, *channels: str) -> None:
+        for channel in channels:
+            self._events.put_nowait({"type": "subscribe", "channel": channel.encode()})
+        self.held.set()
+        await self.go_on.wait()
+
+    async def unsubscribe(self, *channels: str) -> None:
+        for channel in channels:
+            self._events.put_nowait({"type": "unsubscribe", "channel": channel.encode()})
+
+    async def listen(self) -> AsyncIterator[Dict[str, Any]]:
+        while True:
+            yield await self._events.get()
+
+
+def test_a_subscription_while_redis_is_being_connected() -> None:
+    pytest.importorskip("redis", reason="redis is not installed: pip install redis")
+    spec = importlib.util.spec_from_file_location("scaleout_backplane", SERVER.with_name("backplane.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    async def main() -> None:
+        backplane = module.RedisBackplane(print, "redis://127.0.0.1:1")
+        pubsub = HeldPubSub()
+        await backplane._redis.aclose()
+        backplane._redis.pubsub = lambda: pubsub
+        running = asyncio.create_task(backplane.run())
+        await pubsub.held.wait()
+        subscribing = asyncio.create_task(backplane.subscribe("news"))
+        await asyncio.sleep(0)  # it waits for the confirmation now
+        pubsub.go_on.set()
+        await subscribing
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+    run(main)
+
+
 def test_the_broker_comes_back(broker: Broker) -> None:
     async def main() -> None:
         async with clients(server) as found:
