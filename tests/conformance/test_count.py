@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.conformance_frames import BFINAL, DEFLATE, DEFLATED, PLAIN, answer_of, encode
-from fixtures.conformance_handshakes import REQUESTS, RESPONSES
+from fixtures.conformance_handshakes import COMPAT_RESPONSES, REQUESTS, RESPONSES
 from fixtures.wire import FEEDINGS
 
 FEEDING_COUNT, ROLES = 3, 2
@@ -50,6 +50,10 @@ def test_what_the_drop_in_does_otherwise() -> None:
     assert [name for name, case in PLAIN.items() if case.compat] == ["close within a message"]
     differing = Counter(line.compat for line in REQUESTS.values() if line.compat not in (None, line.status))
     assert differing == {0: 14, 101: 4, 400: 2}
+    assert set(COMPAT_RESPONSES) < set(RESPONSES)
+    ours = {name for name, line in RESPONSES.items() if line.error}
+    assert ours - set(COMPAT_RESPONSES) == {"Content-Length: 5", "Content-Length: +0", "two Content-Lengths", "chunked"}
+    assert set(COMPAT_RESPONSES) - ours == {"interim response"}
 
 
 def test_every_line_is_tried(request: pytest.FixtureRequest) -> None:

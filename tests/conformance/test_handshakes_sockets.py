@@ -1,4 +1,4 @@
-"""Opening handshakes on real sockets, once for each line and role, and those of picows.websockets as a server."""
+"""Opening handshakes on real sockets, once for each line and role; those of picows.websockets, too."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from fixtures.compat import OURS, ask, silent
-from fixtures.conformance_handshakes import EOF, HALF, REQUESTS, RESPONSES, TLS, Request, Response
+from fixtures.conformance_handshakes import COMPAT_RESPONSES, EOF, HALF, REQUESTS, RESPONSES, TLS, Request, Response
 from fixtures.openings import deflating_factory
 from fixtures.peers import RawPeer, accept_value, header_of
 from fixtures.places import Place
+from fixtures.sansio import show_exception
 from fixtures.sockets import Recorder
 
 from picows.errors import WSHandshakeEOFError, WSHandshakeError
@@ -49,15 +50,19 @@ def make_recorder(place: Place) -> Any:
     return type("Recorder", (place.engine.WSListener,), {name: vars(Recorder)[name] for name in names})()
 
 
+async def answer_with(peer: RawPeer, line: Response) -> None:
+    """The server's part."""
+    head = await peer.read_head()
+    await write_as_far_as_read(peer, line.answer_to(accept_value(header_of(head, "Sec-WebSocket-Key") or "")))
+    if line.data == TLS:
+        peer.hang_up()  # or picows.websockets waits for the end of a line
+    with contextlib.suppress(ConnectionError):  # our client may leave much unread
+        await peer.read_rest()
+
+
 @pytest.mark.parametrize("line", RESPONSES.values(), ids=RESPONSES)
 async def test_client(place: Place, line: Response) -> None:
-    async def serve(peer: RawPeer) -> None:
-        head = await peer.read_head()
-        await write_as_far_as_read(peer, line.answer_to(accept_value(header_of(head, "Sec-WebSocket-Key") or "")))
-        with contextlib.suppress(ConnectionError):  # our client may leave much unread
-            await peer.read_rest()
-
-    server = await place.raw_server(serve)
+    server = await place.raw_server(lambda peer: answer_with(peer, line))
     if line.error is None:
         transport, _ = await place.connect(place.engine.WSListener, server)
         assert transport.response.status == 101
@@ -106,3 +111,21 @@ async def test_drop_in_server(line: Request) -> None:
         assert head == b""
     else:
         assert head.startswith(f"HTTP/1.1 {line.compat_status} ".encode()), head
+
+
+@needs_drop_in
+@pytest.mark.parametrize("name", RESPONSES)
+async def test_drop_in_client(name: str, local: Any) -> None:
+    pytest.importorskip("picows.websockets", reason="picows-websockets is not installed")
+    server = await local.raw_server(lambda peer: answer_with(peer, RESPONSES[name]))
+    connecting = OURS.connect(server, compression=None, logger=silent(), close_timeout=1)
+    if name not in COMPAT_RESPONSES:
+        connection = await connecting
+        assert connection.response.status_code == 101
+        connection.transport.abort()
+        return
+    error, words = COMPAT_RESPONSES[name]
+    with pytest.raises(OURS.exceptions.InvalidHandshake) as caught:
+        await connecting
+    assert type(caught.value).__name__ == error
+    assert words in (show_exception(caught.value) or "")
