@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -42,32 +43,34 @@ class Memory:
     """Private pages of a server by connection, which had one echo; the clients are raw sockets of another process.
 
     A connection is the engine's objects and a transport. aiofastnet's transports take about 5 KiB more than the loop's
-    own: hence both, or what the engine takes could not be seen.
+    own: hence both, or what the engine takes could not be seen. OpenSSL's objects take most of an encrypted one. The
+    larger message is one that nothing may remain of.
     """
 
     timeout = 60
     warm, count = 100, 1500  # as many, that what grows in steps counts little
-    params = (ENGINES, LOOPS, TRANSPORTS)
-    param_names = ("engine", "loop", "transports")
+    params = (ENGINES, LOOPS, TRANSPORTS, LINKS, [256, 65536])
+    param_names = ("engine", "loop", "transports", "link", "size")
     unit = "KiB"
 
-    def setup(self, engine: str, loop: str, transports: str) -> None:
+    def setup(self, engine: str, loop: str, transports: str, link: str, size: int) -> None:
         if not os.path.exists("/proc/self/smaps_rollup"):
             raise NotImplementedError("only Linux counts private pages")
         _allow_files(self.warm + self.count + 50)
         if transports == "aiofastnet" and importlib.util.find_spec("aiofastnet") is None:
             raise NotImplementedError("aiofastnet is not installed")
-        self.session = Session(engine, loop, use_aiofastnet=transports == "aiofastnet")
+        self.session = Session(engine, loop, link, use_aiofastnet=transports == "aiofastnet")
         self.session.serve(echo_listener(self.session.engine))
-        command = [sys.executable, "-m", "suites.connections", *map(str, (self.session.port, self.warm, self.count))]
+        words = [link, *map(str, (self.session.port, size, self.warm, self.count))]
+        command = [sys.executable, "-m", "suites.connections", *words]
         self.clients = subprocess.Popen(command, cwd=BENCHMARKS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def teardown(self, engine: str, loop: str, transports: str) -> None:
+    def teardown(self, engine: str, loop: str, transports: str, link: str, size: int) -> None:
         if hasattr(self, "clients"):
             self.clients.communicate()
             self.session.close()
 
-    def track_kib_per_connection(self, engine: str, loop: str, transports: str) -> float:
+    def track_kib_per_connection(self, engine: str, loop: str, transports: str, link: str, size: int) -> float:
         from loads.clock import memory_kib
 
         self._wait()
@@ -94,20 +97,28 @@ def _allow_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-def _clients(port: int, *counts: int) -> None:
+def _clients(link: str, port: int, size: int, *counts: int) -> None:
     """Open connections, one lot after each line of input, and keep them until the end of input."""
     from loads import wire
 
-    message = wire.build_frame(bytes(256), masked=True)
+    context = _trusting() if link == "tls" else None
+    message = wire.build_frame(bytes(size), masked=True)
     connections = []
     for count in counts:
         for _ in range(count):
-            connections.append(wire.connect(port))
+            connections.append(wire.connect(port, context=context))
             connections[-1].sendall(message)
             wire.read_frame(connections[-1])
         print("open", flush=True)
         sys.stdin.readline()
 
 
+def _trusting() -> ssl.SSLContext:
+    """A context of a client to which the server's certificate does not matter: its authority is in another process."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 if __name__ == "__main__":
-    _clients(*map(int, sys.argv[1:]))
+    _clients(sys.argv[1], *map(int, sys.argv[2:]))

@@ -82,11 +82,11 @@ class Deflate(_DropIn):
     """16 round trips of JSON text with permessage-deflate, one after the other."""
 
     compression = "deflate"
-    params = (ENGINES, LOOPS, [1024, 65536])
-    param_names = ("engine", "loop", "size")
+    params = (ENGINES, LOOPS, LINKS, [1024, 65536])
+    param_names = ("engine", "loop", "link", "size")
 
-    def setup(self, engine: str, loop: str, size: int) -> None:
-        self._set_up(engine, loop, "tcp", json_text(size))
+    def setup(self, engine: str, loop: str, link: str, size: int) -> None:
+        self._set_up(engine, loop, link, json_text(size))
 
-    def time_16_round_trips(self, engine: str, loop: str, size: int) -> None:
+    def time_16_round_trips(self, engine: str, loop: str, link: str, size: int) -> None:
         self.loop.run_until_complete(self._round_trips(16))

@@ -1,4 +1,4 @@
-"""Instructions that the processor executes for one message or one call of a kernel, counted by callgrind.
+"""Instructions that the processor executes for one message, connection or call of a kernel, counted by callgrind.
 
 The same on every run of the same code, so a tenth of a percent means something. The call from Python is in it. What
 callgrind cannot run is n/a: AVX-512, and everything where there is no valgrind.
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from .probe import COUNT, MARKS_PER_CASE, MESSAGES
-from .setting import BENCHMARKS, ENGINES, LEVELS
+from .setting import BENCHMARKS, ENGINES, LAYERS, LEVELS
 
 TIMEOUT_S = 300
 
 
-def count(engine: str) -> Dict[str, float]:
-    """Instructions of each case of `probe`, by its name. Empty where valgrind is missing."""
+def count(engine: str, group: str) -> Dict[str, float]:
+    """Instructions of each case of a group of `probe`, by its name. Empty where valgrind is missing."""
     if shutil.which("valgrind") is None:
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +35,7 @@ def count(engine: str) -> Dict[str, float]:
             "-m",
             "suites.probe",
             engine,
+            group,
         ]
         environment = {**os.environ, "PYTHONHASHSEED": "0", "PICOWS_IMPL": engine}
         environment.pop("PICOWS_SIMD", None)  # valgrind's processor may not have it
@@ -79,7 +80,7 @@ class FrameInstructions(_Counted):
     param_names = ("engine", "path", "side", "size")
 
     def setup_cache(self) -> Dict[str, Dict[str, float]]:
-        return {engine: count(engine) for engine in ENGINES}
+        return {engine: count(engine, "frames") for engine in ENGINES}
 
     setup_cache.timeout = 2 * TIMEOUT_S  # type: ignore[attr-defined]
 
@@ -97,7 +98,7 @@ class KernelInstructions(_Counted):
     param_names = ("kernel", "kernels", "size")
 
     def setup_cache(self) -> Dict[str, float]:
-        return count("core")
+        return count("core", "kernels")
 
     setup_cache.timeout = TIMEOUT_S  # type: ignore[attr-defined]
 
@@ -108,7 +109,28 @@ class KernelInstructions(_Counted):
         return self.count
 
 
+class ServerInstructions(_Counted):
+    """One connection that comes and goes; one message of 16 that a waiting coroutine sends back. Without sockets.
+
+    The message is read, wakes the coroutine and is answered in one turn of the loop: what a turn costs is in it.
+    """
+
+    params = (ENGINES, LAYERS, ["accept", "wake 64", "wake 4096"])
+    param_names = ("engine", "layer", "work")
+
+    def setup_cache(self) -> Dict[str, Dict[str, float]]:
+        return {engine: count(engine, "servers") for engine in ENGINES}
+
+    setup_cache.timeout = 2 * TIMEOUT_S  # type: ignore[attr-defined]
+
+    def setup(self, counts: Dict[str, Dict[str, float]], engine: str, layer: str, work: str) -> None:
+        self.count = _look_up(counts[engine], f"{work} {layer}") / (1 if work == "accept" else MESSAGES)
+
+    def track_instructions(self, counts: Any, engine: str, layer: str, work: str) -> float:
+        return self.count
+
+
 def _look_up(counts: Dict[str, float], name: str) -> float:
     if name not in counts:
-        raise NotImplementedError("not here: no valgrind, or it does not run these kernels")
+        raise NotImplementedError("not here: no valgrind, or it does not run this")
     return counts[name]

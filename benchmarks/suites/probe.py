@@ -1,6 +1,6 @@
 """Runs under callgrind and marks where a case begins and ends; `instructions` reads the counts.
 
-usage: python -m suites.probe ENGINE       prints the names of the cases in order
+usage: python -m suites.probe ENGINE GROUP       prints the names of the cases in order
 
 Each case runs COUNT times and then twice COUNT times, with a call of getppid() before, between and after, at which
 callgrind writes down what it counted. The difference is what COUNT repetitions cost, without what the loop and the
@@ -16,9 +16,10 @@ import sys
 from functools import partial
 from typing import Any, Callable, Dict
 
+from . import serving
 from .frames import BINARY, connection
 from .kernels import KEY, text
-from .setting import LEVELS, kernels, use
+from .setting import LAYERS, LEVELS, kernels, use, use_for_all
 
 COUNT = 8
 #: In one read, or in one turn of the loop, so that what a test's loop and transport cost counts little.
@@ -61,12 +62,43 @@ def _send(peer: Any, payload: bytes) -> None:
     peer.wire.chunks.clear()
 
 
+def server_cases(engine: str) -> Dict[str, Callable[[], Any]]:
+    """Accepting a connection, and waking who waits for a message, by each API that is installed."""
+    cases: Dict[str, Callable[[], Any]] = {}
+    for layer in LAYERS:
+        try:
+            make = serving.without_sockets(layer, engine)
+        except NotImplementedError:
+            continue
+        cases[f"accept {layer}"] = partial(_come_and_go, make)
+        for size in (64, 4096) if layer != "listener" else ():
+            peer = serving.accept(make)
+            cases[f"wake {size} {layer}"] = partial(_wake, peer, peer.frame(BINARY, bytes(size)))
+    return cases
+
+
+def _come_and_go(make: Any) -> None:
+    serving.leave(serving.accept(make))
+
+
+def _wake(peer: Any, frame: bytes) -> None:
+    written = serving.answers(peer, frame, MESSAGES)
+    if written != MESSAGES:
+        raise RuntimeError(f"{written} of {MESSAGES} messages were answered in the turn in which they came")
+
+
+#: What is measured together: a process of its own each.
+GROUPS: Dict[str, Callable[[str], Dict[str, Callable[[], Any]]]] = {
+    "frames": lambda engine: frame_cases(use(engine)),
+    "kernels": lambda engine: kernel_cases(),
+    "servers": server_cases,
+}
+
+
 def main() -> None:
-    """Run all cases."""
-    engine = use(sys.argv[1])
-    cases = frame_cases(engine)
-    if engine.name == "core":
-        cases.update(kernel_cases())
+    """Run all cases of a group."""
+    use_for_all(sys.argv[1])
+    cases = GROUPS[sys.argv[2]](sys.argv[1])
     gc.disable()
     for call in cases.values():
         for _ in range(COUNT):  # caches of the first use

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .session import Session, counting_listener, echo_listener
-from .setting import ENGINES, ENGINES_BY_LEVEL, LINKS, LOOPS, Timed
+from .setting import ENGINES_BY_LEVEL, LINKS, LOOPS, Timed
 
 
 class _RoundTrips(Timed):
@@ -41,7 +41,7 @@ class Pipeline(_RoundTrips):
     """256 round trips with 64 messages under way."""
 
     depth = 64
-    params = (ENGINES, LOOPS, LINKS, [256, 8192])
+    params = (ENGINES_BY_LEVEL, LOOPS, LINKS, [256, 8192])
     param_names = ("engine", "loop", "link", "size")
 
     def time_256_round_trips(self, engine: str, loop: str, link: str, size: int) -> None:

@@ -2,6 +2,14 @@
 
 The lists are the same on every machine, so that results of several stand side by side; what a machine does not have
 raises NotImplementedError, which asv shows as n/a.
+
+Not every suite has every axis, where it could only show the same figure again:
+
+    kernels   Mask, Utf8, Parse, Send, Echo, Pipeline, Flood: their payloads pass a kernel for each message. A broadcast
+              is not masked and not checked. Handshakes, waking and memory have no payload to speak of. The drop-in is
+              Echo with Python around it, and with compression zlib takes the time.
+    loop, TLS whatever has sockets. Parse, Send, kernels and all instruction counts have none.
+    size      whatever has payloads. Connect and Accept have none.
 """
 
 from __future__ import annotations
@@ -30,6 +38,8 @@ LOOPS = ["asyncio", "uvloop"]
 LINKS = ["tcp", "tls"]
 #: Whose transports: the event loop's own, or those of aiofastnet, which picows-core takes by default.
 TRANSPORTS = ["own", "aiofastnet"]
+#: APIs of a server: callbacks, coroutines on messages, and `picows.websockets`.
+LAYERS = ["listener", "messages", "drop-in"]
 
 
 class Timed:

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from .session import Session, counting_listener
-from .setting import ENGINES, LINKS, LOOPS, Timed
+from .setting import ENGINES, ENGINES_BY_LEVEL, LINKS, LOOPS, Timed
 
 BLOCK = 256 * 1024
 
@@ -18,7 +18,7 @@ class Flood(Timed):
     """256 KiB or one message, as fast as the client takes them: CPU of the client's thread alone."""
 
     timer = time.thread_time
-    params = (ENGINES, LOOPS, LINKS, [256, 8192, 1 << 20])
+    params = (ENGINES_BY_LEVEL, LOOPS, LINKS, [256, 8192, 1 << 20])
     param_names = ("engine", "loop", "link", "size")
 
     def setup(self, engine: str, loop: str, link: str, size: int) -> None:

@@ -16,7 +16,7 @@ from picows import _engine
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "benchmarks/asv.conf.json"
-NAMES = ["connections", "drop_in", "frames", "instructions", "kernels", "round_trips", "streams"]
+NAMES = ["connections", "drop_in", "frames", "guard", "instructions", "kernels", "round_trips", "streams"]
 
 #: Runs each benchmark as asv does: once with the first value of all axes but those that name an engine or kernels, and
 #: once with the last value of those that are no sizes.
@@ -49,6 +49,8 @@ for name in sys.argv[3:]:
                 continue
             for method in methods:
                 one = suite()
+                if hasattr(one, "count"):  # connections of Memory: as few as show anything
+                    one.warm, one.count = 50, 200
                 try:
                     one.setup(*params)
                     outcome = getattr(one, method)(*params)
@@ -89,7 +91,7 @@ def suites(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_suite_is_listed_here(suites: Any) -> None:
-    helpers = {"__init__", "probe", "session", "setting"}
+    helpers = {"__init__", "probe", "serving", "session", "setting"}
     assert {path.stem for path in (ROOT / "benchmarks/suites").glob("*.py")} == helpers | set(NAMES)
 
 
@@ -98,17 +100,30 @@ def test_every_set_of_kernels_is_an_axis(suites: Any) -> None:
     assert {name for name, _ in kernels.available()} <= set(suites("setting").LEVELS)
 
 
-def test_instructions_are_counted_and_are_the_same_again(suites: Any) -> None:
+GROUPS = {
+    "frames": {
+        f"{path} {size} {side}" for path in ("parse", "send") for size in (64, 4096) for side in ("client", "server")
+    },
+    "kernels": {"mask 64 generic", "utf8 4096 generic"},
+    "servers": {f"{work} messages" for work in ("accept", "wake 64", "wake 4096")} | {"accept listener"},
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_what_is_counted_runs(suites: Any, group: str) -> None:
+    if group == "kernels":
+        pytest.importorskip("picows.core", reason="picows-core is not installed")
+    run = "import runpy; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('suites.probe', run_name='__main__')"
+    names = json.loads(in_process(run, str(ROOT / "benchmarks"), _engine.engine.name, group))
+    assert set(names) >= GROUPS[group]
+
+
+def test_instructions_are_counted(suites: Any) -> None:
     if shutil.which("valgrind") is None:
         pytest.skip("callgrind counts instructions: apt-get install valgrind")
-    engine = _engine.engine.name
-    instructions = suites("instructions")
-    counts = instructions.count(engine)
-    sides, sizes = ("client", "server"), (64, 4096)
-    assert {f"{path} {size} {side}" for path in ("parse", "send") for size in sizes for side in sides} <= counts.keys()
+    counts = suites("instructions").count(_engine.engine.name, "frames")
     assert all(value > 0 for value in counts.values()), counts
-    if engine == "core":
-        assert counts["mask 4096 generic"] > counts["mask 64 generic"]
+    assert counts["parse 4096 client"] > counts["parse 64 client"]
 
 
 def test_without_valgrind_it_is_not_applicable(suites: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import hashlib
 import os
 import re
 import socket
+import ssl
 import struct
 import zlib
+from typing import Optional
 
 KEY = base64.b64encode(bytes(range(16)))
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -61,9 +63,9 @@ def check_response(head: bytes) -> None:
         raise ConnectionError(f"the server under test answered {head[:200]!r}, wanted a 101")
 
 
-def connect(port: int, extra: bytes = b"") -> socket.socket:
-    """Returns: a blocking socket, upgraded."""
-    return _upgrade(port, extra)[0]
+def connect(port: int, extra: bytes = b"", context: Optional[ssl.SSLContext] = None) -> socket.socket:
+    """Returns: a blocking socket, upgraded; encrypted if there is a context."""
+    return _upgrade(port, extra, context)[0]
 
 
 def connect_deflate(port: int) -> tuple[socket.socket, str]:
@@ -79,9 +81,11 @@ def client_bits(agreed: str) -> int:
     return int(found[1]) if found else 15
 
 
-def _upgrade(port: int, extra: bytes) -> tuple[socket.socket, bytes]:
+def _upgrade(port: int, extra: bytes, context: Optional[ssl.SSLContext] = None) -> tuple[socket.socket, bytes]:
     sock = socket.create_connection(("127.0.0.1", port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if context is not None:
+        sock = context.wrap_socket(sock, server_hostname="127.0.0.1")
     sock.sendall(upgrade_request(port, extra))
     head = b""
     while not head.endswith(b"\r\n\r\n"):
