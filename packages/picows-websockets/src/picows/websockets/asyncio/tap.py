@@ -31,12 +31,25 @@ class Tap:
         extensions: those that encode and decode here; the engine has none then.
     """
 
-    __slots__ = ("_connection", "_debug", "_decoder", "_extensions", "_fragments", "_is_text", "_size")
+    __slots__ = (
+        "_connection",
+        "_debug",
+        "_decoder",
+        "_extensions",
+        "_fragments",
+        "_is_paused",
+        "_is_text",
+        "_pong",
+        "_size",
+    )
 
     def __init__(self, connection: Connection, extensions: Sequence[Extension]) -> None:
         self._connection = connection
         self._extensions = extensions
         self._debug = connection.protocol.debug
+        #: Whether the write buffer is above its high watermark, and the pong that waits meanwhile.
+        self._is_paused = False
+        self._pong: Frame | None = None
         # The message that is arriving.
         self._fragments = 0
         self._size = 0
@@ -48,13 +61,16 @@ class Tap:
         connection = self._connection
         connection.__dict__["on_ws_frame"] = self.receive
         connection.__dict__["send"] = self.send
+        if self._debug:  # the engine does not answer pings then
+            connection.__dict__["pause_writing"] = self.pause_writing
+            connection.__dict__["resume_writing"] = self.resume_writing
         if self._extensions:
             connection._frame_rules = None  # reserved bits and payloads mean what the extensions say
 
     def detach(self) -> None:
         """Make room for them again: nothing comes any more."""
-        self._connection.__dict__.pop("on_ws_frame", None)
-        self._connection.__dict__.pop("send", None)
+        for name in ("on_ws_frame", "send", "pause_writing", "resume_writing"):
+            self._connection.__dict__.pop(name, None)
 
     # Receiving
 
@@ -92,7 +108,7 @@ class Tap:
             self._take_data(frame)
         elif frame.opcode is PING:
             if self._debug:
-                self.send_frame(Frame(PONG, frame.data))
+                self._answer(Frame(PONG, frame.data))
         elif frame.opcode is PONG:
             connection._on_pong(bytes(frame.data))
         elif frame.opcode is CLOSE:
@@ -127,6 +143,27 @@ class Tap:
         self._connection._put(bytes(frame.data), self._is_text, is_first, frame.fin)
         if frame.fin:
             self._fragments = self._size = 0
+
+    # Answering pings, as the engine does it: while the peer does not read, only the newest one will be answered
+
+    def _answer(self, pong: Frame) -> None:
+        if self._is_paused:
+            self._pong = pong
+        elif not self._connection._transport._is_sealed:
+            self.send_frame(pong)
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        self._is_paused = True
+        type(self._connection).pause_writing(self._connection)
+
+    def resume_writing(self) -> None:
+        """The write buffer has room again."""
+        self._is_paused = False
+        type(self._connection).resume_writing(self._connection)
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self._answer(pong)
 
     # Sending
 

@@ -5,7 +5,8 @@ that it ends once. Threads of the user write.
 
 `protocol_mutex` guards the protocol and is never held while anything waits. What the protocol has to say goes into a
 queue, and who holds `_write_lock` writes for everybody: so a thread that waits for a peer that does not read stops
-neither reading nor closing. The thread that reads never waits for room; it writes when there is some.
+neither reading nor closing. The thread that reads never waits for room; it writes when there is some, and `Pongs`
+bounds what it adds meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from .._causes import Causes
 from .._ping_events import PingEvents
+from .._pongs import Pongs
 from ..frames import DATA_OPCODES, PONG, CloseCode, Frame
 from ..protocol import CLOSED, OPEN, Event, Protocol
 from ..typing import LoggerLike
@@ -59,6 +61,7 @@ class Link(Causes):
         self._may_send = threading.Condition(self.protocol_mutex)
         self._write_lock = threading.Lock()
         self._writes: deque[Any] = deque()
+        self._pongs = Pongs()
         #: Whether the thread that reads has found no room to write.
         self._owes = False
         self._stream = Stream(sock)
@@ -117,7 +120,7 @@ class Link(Causes):
         """Write the queue; False if there is no room for all of it, and waiting is not wanted or takes too long."""
         stream, writes = self._stream, self._writes
         while writes or not stream.try_flush():
-            rest = memoryview(writes.popleft()) if writes else None
+            rest = self._next_write() if writes else None
             if rest is not None and not rest:
                 stream.send_eof()
                 continue
@@ -134,6 +137,13 @@ class Link(Causes):
             if not can_wait or not stream.wait(left, to_write=True):
                 return False
         return True
+
+    def _next_write(self) -> memoryview:
+        data = self._writes.popleft()
+        if data is self._pongs:
+            with self.protocol_mutex:
+                data = self._pongs.take()
+        return memoryview(data)
 
     # Reading
 
@@ -231,7 +241,9 @@ class Link(Causes):
         with self.protocol_mutex:
             self.protocol.receive_data(data)
             events = self.protocol.events_received()
-            self._writes += self.protocol.data_to_send()
+            answers = self.protocol.data_to_send()
+            if answers:
+                self._writes += self._pongs.admit(answers, is_idle=not self._writes)
             if self.protocol.state is not OPEN:
                 self._may_send.notify_all()
         if self._writes:

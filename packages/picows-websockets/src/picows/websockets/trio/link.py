@@ -146,7 +146,9 @@ class Link(Causes):
     def _feed(self, data: bytes) -> None:
         self.protocol.receive_data(data)
         events = self.protocol.events_received()
-        self._write()
+        answers = self.protocol.data_to_send()
+        if answers:
+            self._writer.answer(answers)
         for event in events:
             self.process_event(event)
         self._notice_closing()

@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 import trio
 
+from .._pongs import Pongs
+
 #: How often a task that writes is scheduled before it must wait for room; TLS needs more than one.
 _ROUNDS = 5
 
@@ -35,16 +37,17 @@ class Writer:
         is_broken: whether writing has failed; nothing is written any more.
     """
 
-    __slots__ = ("_idle", "_nursery", "_on_failure", "_scope", "_stream", "is_broken", "queue")
+    __slots__ = ("_idle", "_nursery", "_on_failure", "_pongs", "_scope", "_stream", "is_broken", "queue")
 
     def __init__(
         self, stream: trio.abc.Stream, nursery: trio.Nursery, on_failure: Callable[[BaseException], None]
     ) -> None:
-        self.queue: deque[bytes] = deque()
+        self.queue: deque[bytes | Pongs] = deque()
         self.is_broken = False
         self._stream = stream
         self._nursery = nursery
         self._on_failure = on_failure
+        self._pongs = Pongs()
         #: Set once who writes now has written everything.
         self._idle: trio.Event | None = None
         #: Of the task of our own.
@@ -70,6 +73,12 @@ class Writer:
                 self._rest()
                 self.hand_over()  # what is left if we were cancelled
         return not self.is_broken
+
+    def answer(self, frames: list[bytes]) -> None:
+        """Have written what the protocol says to what it has received; of pongs only so many if the peer does not
+        read."""
+        self.queue += self._pongs.admit(frames, is_idle=self._idle is None)
+        self.hand_over()
 
     def hand_over(self) -> None:
         """Have everything written without waiting for it."""
@@ -112,6 +121,8 @@ class Writer:
         try:
             while self.queue:
                 data = self.queue.popleft()
+                if isinstance(data, Pongs):
+                    data = data.take()
                 if not data:
                     await self._send_eof()
                 elif isinstance(self._stream, trio.SocketStream):
