@@ -1,6 +1,7 @@
 """The names of upstream's module `picows.common`: re-exports only."""
 
 from .abc import WSBuffer
+from .enums import PICOWS_DEBUG_LL
 from .errors import (
     WSError,
     WSHandshakeError,
@@ -21,6 +22,7 @@ from .http import (
 from .url import WSHost, WSParsedURL, WSPort
 
 __all__ = [
+    "PICOWS_DEBUG_LL",
     "WSBuffer",
     "WSError",
     "WSHandshakeError",

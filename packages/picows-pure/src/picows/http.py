@@ -254,9 +254,9 @@ def header_pairs(extra: Optional[WSHeadersLike]) -> list[tuple[str, str]]:
     return pairs
 
 
-def add_extra_headers(headers: CIMultiDict[str], extra: Optional[WSHeadersLike]) -> None:
+def add_extra_headers(headers: CIMultiDict[str], extra_headers: Optional[WSHeadersLike]) -> None:
     """Append headers given by the user, all or none. Raises what header_pairs raises."""
-    headers.extend(header_pairs(extra))
+    headers.extend(header_pairs(extra_headers))
 
 
 def drop_credentials(extra: Optional[WSHeadersLike]) -> list[tuple[str, str]]:
