@@ -8,11 +8,18 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
+from pathlib import Path
 from types import ModuleType
 
 from sphinx.application import Sphinx
 
 os.environ["PICOWS_IMPL"] = "pure"  # its signatures and annotations are Python's own; a test holds the twins to them
+
+sys.path += [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "tests"),
+]  # name_tables, and what it is made of
 
 import picows
 import picows.websockets
@@ -22,7 +29,7 @@ author = "The picows developers"
 project_copyright = f"2026, {author}"
 release = version = picows.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "name_tables"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3

@@ -1,0 +1,70 @@
+"""Appends to a page the tables of all names of a library: one for each module, with one of three words for each name.
+
+Names come from lists that are kept, words and reasons from where the tests have them: tests/fixtures/names_verdicts.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Iterator
+
+from fixtures import name_lists, names_explained, names_verdicts
+from fixtures.name_lists import Name
+from fixtures.names_verdicts import BETTER, DIFFERENT, SAME, verdict
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+PAGES = {"reference/names-websockets": "websockets", "reference/names-picows": "picows"}
+WORDS = (SAME, BETTER, DIFFERENT)
+_SHOWN = {SAME: SAME, BETTER: f"**{BETTER}**", DIFFERENT: f"*{DIFFERENT}*"}
+
+
+def modules(library: str) -> Iterator[tuple[str, list[Name]]]:
+    """Each module with its names, "" for the library itself."""
+    for module, names in groupby(name_lists.read(library), key=lambda name: name.module):
+        yield module, list(names)
+
+
+def title_of(library: str, module: str) -> str:
+    return f"{library}.{module}" if module else library
+
+
+def summary(library: str) -> Iterator[str]:
+    """How many names of each module are what, with the way to its table."""
+    yield f"| module | {' | '.join(WORDS)} |"
+    yield "|---|" + "--:|" * len(WORDS)
+    total: Counter[str] = Counter()
+    for module, names in modules(library):
+        count = Counter(verdict(library, name).word for name in names)
+        total += count
+        title = title_of(library, module)
+        anchor = title.replace(".", "").lower()
+        yield f"| [`{title}`](#{anchor}) | {' | '.join(str(count[word] or '') for word in WORDS)} |"
+    yield f"| all | {' | '.join(str(total[word]) for word in WORDS)} |"
+
+
+def tables(library: str) -> Iterator[str]:
+    """All of them, as Markdown."""
+    yield from summary(library)
+    for module, names in modules(library):
+        yield from ("", f"## `{title_of(library, module)}`", "", "| name | here | why |", "|---|---|---|")
+        for name in names:
+            word, reason = verdict(library, name)
+            yield f"| `{name.name}` | {_SHOWN[word]} | {reason} |"
+
+
+def append_tables(app: Sphinx, docname: str, source: list[str]) -> None:
+    library = PAGES.get(docname)
+    if library is None:
+        return
+    files = [str(name_lists.path_of(library)), *(str(module.__file__) for module in (names_explained, names_verdicts))]
+    for path in files:
+        app.env.note_dependency(path)
+    source[0] += "\n" + "\n".join(tables(library)) + "\n"
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("source-read", append_tables)
+    return {"parallel_read_safe": True}
