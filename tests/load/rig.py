@@ -13,24 +13,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple, Union
+from typing import Any, Iterator, List, Tuple, TypeVar, Union
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from fixtures.peers import request_head  # noqa: E402
-from fixtures.wire import CLOSE, CONT, KEY, PING, PONG, TEXT, build, close_payload  # noqa: E402
+from fixtures.wire import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, build, close_payload  # noqa: E402
 
-__all__ = ["CONT", "PING", "PONG"]  # for the scripts, which must not look for fixtures themselves
+__all__ = ["BINARY", "CONT", "PING", "PONG"]  # for the scripts, which must not look for fixtures themselves
 
 TIMEOUT_S = 30
+P = TypeVar("P", bound="Process")
 
 
-def arguments(description: str, **more: Union[float, str]) -> argparse.Namespace:
-    """`--engine` (or `--impl`), `--loop`, and an option for each of the others, with its default."""
+#: What the server is made with: the frame API, the message layer, or picows.websockets.asyncio.server.
+LAYERS = ("frames", "messages", "drop-in")
+
+
+def arguments(description: str, layer: str = "messages", **more: Union[float, str]) -> argparse.Namespace:
+    """`--engine` (or `--impl`), `--loop`, `--layer`, and an option for each of the others, with its default."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--engine", "--impl", default="all", choices=["all", "core", "pure"])
     parser.add_argument("--loop", default="asyncio", choices=["asyncio", "uvloop"])
+    parser.add_argument("--layer", default=layer, choices=LAYERS)
     for name, default in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     return parser.parse_args()
@@ -49,19 +55,19 @@ def engines(options: argparse.Namespace) -> Iterator[str]:
             yield name
 
 
-class Server:
-    """An echo of messages in a process of its own. Options are those of server.py."""
+class Process:
+    """A script of this directory that answers commands, in a process of its own. Options are those of the script."""
+
+    script = ""
 
     def __init__(self, engine: str, options: argparse.Namespace, **more: Any) -> None:
-        words = [sys.executable, str(HERE / "server.py"), "--engine", engine, "--loop", options.loop]
-        for name, value in more.items():
+        words = [sys.executable, str(HERE / self.script), "--engine", engine, "--loop", options.loop]
+        for name, value in {"layer": options.layer, **more}.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ready = self._read()
-        self.port: int = ready["port"]
-        self.tls_port: int = ready.get("tls_port", 0)
+        self.ready: Any = self._read()
 
-    def __enter__(self) -> Server:
+    def __enter__(self: P) -> P:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -73,7 +79,7 @@ class Server:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("the server has ended")
+            raise SystemExit(f"{self.script} has ended")
         return json.loads(line)
 
     def start(self, command: str) -> None:
@@ -82,7 +88,7 @@ class Server:
         print(command, file=self.process.stdin, flush=True)
 
     def ask(self, command: str = "stats") -> Any:
-        """What the server answers: `stats`, `collect` (stats after a garbage collection), `nogc` or `close`."""
+        """What it answers: to `stats`, `collect` (stats after a garbage collection), `nogc` and its own commands."""
         self.start(command)
         return self._read()
 
@@ -98,6 +104,23 @@ class Server:
             if is_settled or time.monotonic() > deadline:
                 return stats
             time.sleep(0.02)
+
+
+class Client(Process):
+    """Our own clients, which connect to a server of the same layer."""
+
+    script = "client.py"
+
+
+class Server(Process):
+    """An echo of messages; the other commands are `reset`, `broadcast` and `close`."""
+
+    script = "server.py"
+
+    def __init__(self, engine: str, options: argparse.Namespace, **more: Any) -> None:
+        super().__init__(engine, options, **more)
+        self.port: int = self.ready["port"]
+        self.tls_port: int = self.ready.get("tls_port", 0)
 
 
 def connect(port: int, number: int = 0, receive_buffer: int = 0) -> socket.socket:

@@ -1,6 +1,7 @@
 """The server of the scripts of this directory: echoes messages, and answers commands that come in by stdin.
 
-Messages are compressed where a client offers it. With --certificate there is a second port, which speaks TLS.
+Messages are compressed where a client offers it. A message "end: HOW" ends its connection (see `process.end`). With
+--certificate there is a second port, which speaks TLS.
 """
 
 from __future__ import annotations
@@ -8,35 +9,35 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import functools
 import gc
 import json
 import logging
-import os
-import resource
 import socket
 import ssl
 import struct
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from fixtures.places import rss_bytes
+import drop_in
+from process import SILENT, end, make_loop, rss_bytes, stats
 
 from picows import WSUpgradeResponse, WSUpgradeResponseWithListener, _engine, ws_create_server
 from picows.deflate import DeflateCodec, DeflateOptions, negotiate
 from picows.errors import WSConnectionClosed
 
 EXTENSIONS = "Sec-WebSocket-Extensions"
+END = "end: "
 
 
-def message_echo(engine: Any) -> Any:
+def message_echo(engine: Any, options: argparse.Namespace) -> Any:
     """A listener class that echoes messages."""
+    limits = {"max_message_size": options.max_size} if options.max_size else {}
 
     class Echo(engine.WSMessageListener):  # type: ignore[misc, name-defined]
+        def __init__(self, codec: Any = None) -> None:
+            super().__init__(codec=codec, **limits)
+
         def on_ws_connected(self, transport: Any) -> None:
             super().on_ws_connected(transport)
             asyncio.ensure_future(echo(self))
@@ -44,19 +45,20 @@ def message_echo(engine: Any) -> Any:
     return Echo
 
 
-def frame_echo(engine: Any, send_buffer: int) -> Any:
-    """A listener class that echoes frames. The kernel keeps at most `send_buffer` bytes for it, if that is not 0."""
+def frame_echo(engine: Any) -> Any:
+    """A listener class that echoes frames."""
 
     class Echo(engine.WSListener):  # type: ignore[misc, name-defined]
-        def on_ws_connected(self, transport: Any) -> None:
-            if send_buffer:
-                sock = transport.underlying_transport.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
             if frame.msg_type == 8:
                 transport.send_close(frame.get_close_code())
                 transport.disconnect()
+            elif frame.msg_type == 1 and frame.get_payload_as_bytes().startswith(END.encode()):
+                how = frame.get_payload_as_utf8_text()[len(END) :]
+                if how == "CLOSE":
+                    transport.send_close(1000)
+                else:
+                    asyncio.ensure_future(end(how, None, transport.underlying_transport))
             else:
                 transport.send(frame.msg_type, frame.get_payload_as_bytes())
 
@@ -79,63 +81,53 @@ def accept(request: Any, listener_class: Any) -> Any:
 async def broadcast(server: Any, engine: Any, seconds: float, interval: float, size: int) -> dict[str, Any]:
     """Send the time to all connections, again and again. Returns how often, and what that took of memory."""
     sent = rss = buffered = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    is_drop_in = isinstance(server, drop_in.DropInServer)
+    end_at = time.monotonic() + seconds
+    while time.monotonic() < end_at:
         at = time.monotonic()
-        engine.ws_broadcast(server.connections, 2, struct.pack("<d", at) + bytes(size - 8))
+        message = struct.pack("<d", at) + bytes(size - 8)
+        if is_drop_in:
+            server.broadcast(message)
+            buffers = [each.transport.get_write_buffer_size() for each in server.connections]
+        else:
+            engine.ws_broadcast(server.connections, 2, message)
+            buffers = [each.write_buffer_size for each in server.connections]
         sent += 1
-        buffered = max(buffered, *(each.write_buffer_size for each in server.connections), 0)
+        buffered = max(buffered, *buffers, 0)
         rss = max(rss, rss_bytes() or 0)
         await asyncio.sleep(max(0.0, at + interval - time.monotonic()))
     return {"sent": sent, "rss": rss, "buffered": buffered, "connections": len(server.connections)}
-
-
-class MeasuredLoop(asyncio.SelectorEventLoop):
-    """Knows how long it was busy in one turn at most, by the clock of its thread, which other processes do not move."""
-
-    slowest = 0.0
-
-    def _run_once(self) -> None:
-        began = time.thread_time()
-        super()._run_once()  # type: ignore[misc]
-        self.slowest = max(self.slowest, time.thread_time() - began)
 
 
 async def echo(listener: Any) -> None:
     """Until the connection ends."""
     with contextlib.suppress(WSConnectionClosed):
         async for message in listener:
-            await listener.send(message)
+            if isinstance(message, str) and message.startswith(END):
+                await end(message[len(END) :], listener, listener.transport.underlying_transport)
+            else:
+                await listener.send(message)
 
 
-def stats(servers: list[Any], engine: Any, reports: list[str]) -> dict[str, Any]:
-    """What this process holds, and what has reached the loop's exception handler."""
-    connections = sum(len(server.connections) for server in servers)
-    # By exact type: isinstance() would ask weak proxies of what is gone.
-    kinds = (engine.WSTransport, engine.WSProtocol, engine.WSMessageListener)
-    left = sum(issubclass(type(one), kinds) for one in gc.get_objects()) if not connections else -1
-    fds = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    return {
-        "rss": rss_bytes() or 0,
-        "connections": connections,
-        "objects": left,
-        "fds": fds,
-        "tasks": len(asyncio.all_tasks()) - 1,
-        "loggers": len(logging.root.manager.loggerDict),
-        "reports": reports[:5],
-        "turn": getattr(asyncio.get_running_loop(), "slowest", 0.0),
-    }
+async def echo_drop_in(connection: Any) -> None:
+    """The same, for picows.websockets."""
+    async for message in connection:
+        if isinstance(message, str) and message.startswith(END):
+            await end(message[len(END) :], connection, connection.transport)
+        else:
+            await connection.send(message)
 
 
-async def serve(options: argparse.Namespace) -> None:
-    """Until stdin ends."""
-    engine = _engine.load(options.engine)
-    listener = frame_echo(engine, options.send_buffer) if options.layer == "frames" else message_echo(engine)
-    listen = functools.partial(
-        ws_create_server,
+async def listen(engine: Any, options: argparse.Namespace, ssl_context: Any = None) -> Any:
+    """A server of the layer that was asked for."""
+    if options.layer == "drop-in":
+        return await drop_in.listen(engine, options, echo_drop_in, ssl_context)
+    listener = frame_echo(engine) if options.layer == "frames" else message_echo(engine, options)
+    return await ws_create_server(
         lambda request: accept(request, listener),
         "127.0.0.1",
         0,
+        ssl=ssl_context,
         engine=engine,
         backlog=4096,
         use_aiofastnet=False,
@@ -145,17 +137,25 @@ async def serve(options: argparse.Namespace) -> None:
         auto_ping_idle_timeout=options.ping or 20,
         auto_ping_reply_timeout=options.ping or 20,
         max_write_buffer_size=options.write_limit or None,
-        logger_name=logging.Logger("silent", logging.CRITICAL + 1),
+        logger_name=SILENT,
+        **({"max_frame_size": options.max_size} if options.max_size else {}),
     )
-    server = await listen()
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Until stdin ends."""
+    engine = _engine.load(options.engine)
+    server = await listen(engine, options)
     servers = [server]
+    if options.send_buffer:  # connections inherit it
+        server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
     ready = {"port": server.sockets[0].getsockname()[1]}
     if options.certificate:
         # Of TLS after a reset asyncio logs every write, and until then is_closing() of the transport is false.
         logging.getLogger("asyncio").setLevel(logging.ERROR)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.certificate)
-        servers.append(await listen(ssl=context))
+        servers.append(await listen(engine, options, context))
         ready["tls_port"] = servers[1].sockets[0].getsockname()[1]
     print(json.dumps(ready), flush=True)
     loop = asyncio.get_running_loop()
@@ -173,7 +173,7 @@ async def serve(options: argparse.Namespace) -> None:
             gc.disable()
         elif command == "collect":
             gc.collect()
-            answer = stats(servers, engine, reports)
+            answer = stats(engine, sum(len(each.connections) for each in servers), reports)
         elif command.startswith("broadcast "):
             seconds, interval, size = command.split()[1:]
             answer = await broadcast(server, engine, float(seconds), float(interval), int(size))
@@ -182,7 +182,7 @@ async def serve(options: argparse.Namespace) -> None:
             await server.close(1001, close_timeout=30)
             answer = {"seconds": time.monotonic() - began}
         else:
-            answer = stats(servers, engine, reports)
+            answer = stats(engine, sum(len(each.connections) for each in servers), reports)
         print(json.dumps(answer), flush=True)
     for each in servers:
         each.abort_clients()
@@ -193,22 +193,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", required=True)
     parser.add_argument("--loop", required=True)
-    parser.add_argument("--layer", default="messages", choices=["frames", "messages"])
+    parser.add_argument("--layer", default="messages", choices=["frames", "messages", "drop-in"])
     parser.add_argument("--open-timeout", type=float, default=10)
     parser.add_argument("--close-timeout", type=float, default=10)
     parser.add_argument("--ping", type=float, default=0)
+    parser.add_argument("--max-size", type=int, default=0, help="of frames and messages; 0 is what the layer has")
     parser.add_argument("--write-limit", type=int, default=0, help="max_write_buffer_size; 0 is none")
-    parser.add_argument("--send-buffer", type=int, default=0, help="of the kernel, with --layer frames; 0 as it likes")
+    parser.add_argument("--send-buffer", type=int, default=0, help="of the kernel, for each connection; 0 as it likes")
     parser.add_argument("--certificate", default="", help="a file with key and certificates")
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if options.loop == "uvloop":
-        import uvloop
-
-        loop = uvloop.new_event_loop()
-    else:
-        loop = MeasuredLoop()
+    loop = make_loop(options)
     loop.run_until_complete(serve(options))
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Counter, Deque, Iterator, List, Tuple
 
+import drop_in
 from rig import Report, Server, arguments, engines
 from server import EXTENSIONS, rss_bytes
 
@@ -107,7 +108,7 @@ class Connection:
                     self._ledger.errors.append(f"a message of {len(message)} came back as another one")
                 self._ledger.counts["received"] += 1
                 self._free.release()
-        except WSConnectionClosed as exc:
+        except (WSConnectionClosed, ConnectionError) as exc:
             if not self._is_ending:
                 self._ledger.errors.append(f"ended unasked: {exc}")
         if not self._is_ending:
@@ -131,12 +132,14 @@ class Soak:
 
     Args:
         engine: of the clients; the server has the same.
+        layer: likewise.
         server: the server.
         context: for TLS.
     """
 
-    def __init__(self, engine: Any, server: Server, context: ssl.SSLContext) -> None:
+    def __init__(self, engine: Any, layer: str, server: Server, context: ssl.SSLContext) -> None:
         self._engine = engine
+        self._layer = layer
         self._server = server
         self._context = context
         self.ledger = Ledger()
@@ -146,6 +149,10 @@ class Soak:
         port, scheme = (self._server.tls_port, "wss") if is_secure else (self._server.port, "ws")
         self.ledger.counts["TLS" if is_secure else "TCP"] += 1
         self.ledger.counts["deflate"] += compress
+        if self._layer == "drop-in":
+            tuning = {"compression": "deflate" if compress else None, "ssl": self._context if is_secure else None}
+            url = f"{scheme}://127.0.0.1:{port}/"
+            return await drop_in.connect(self._engine, url, open_timeout=TIMEOUT_S, ping_interval=None, **tuning)
         headers = {EXTENSIONS: offer(DeflateOptions())} if compress else {}
 
         def factory(_: Any, response: Any) -> Any:
@@ -220,6 +227,8 @@ def show_growth(report: Report, who: str, points: List[Tuple[float, float]]) -> 
 def main() -> None:
     """Each engine for so many seconds."""
     options = arguments(__doc__.split("\n")[0], seconds=3600.0, workers=16)
+    if options.layer == "frames":
+        raise SystemExit("--layer is messages or drop-in: frames are sent and compared as messages")
     report = Report()
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # as the server's: see there
     with certificate() as (file, context):
@@ -238,7 +247,7 @@ def _measure(name: str, server: Server, context: ssl.SSLContext, options: Any, r
     else:
         loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _, context: noise.append(f"reported to the loop: {context}"))
-    soak = Soak(_engine.load(name), server, context)
+    soak = Soak(_engine.load(name), options.layer, server, context)
     loop.run_until_complete(soak.run(1, 0.2))  # what is made once
     soak.ledger.counts.clear()
     before, fds = server.settled(), len(os.listdir("/proc/self/fd"))
