@@ -26,6 +26,24 @@ def describe(cpus: List[int]) -> Dict[str, Any]:
     }
 
 
+BUSY_LOAD = 1.0
+"""Load average from which on figures are not published."""
+
+VIRTUAL = "a virtual machine: neighbours are not visible; trust ratios, not microseconds"
+
+
+def objections(machine: Dict[str, Any]) -> List[str]:
+    """Returns: why what is measured now should not be published."""
+    found = []
+    if machine["load_average"] > BUSY_LOAD:
+        found.append(
+            f"the load average is {machine['load_average']}, more than {BUSY_LOAD:g}: something else is running"
+        )
+    if machine["revision"].endswith("-dirty"):
+        found.append(f"{machine['revision']}: there are changes that are not committed")
+    return found
+
+
 def doubts(machine: Dict[str, Any]) -> List[str]:
     """Returns: sentences about what may disturb the figures."""
     found = []
@@ -34,7 +52,7 @@ def doubts(machine: Dict[str, Any]) -> List[str]:
     if machine["load_average"] > 0.5:
         found.append(f"load average {machine['load_average']} at the start: something else is running")
     if machine["hypervisor"]:
-        found.append("a virtual machine: neighbours are not visible; trust ratios, not microseconds")
+        found.append(VIRTUAL)
     return found
 
 

@@ -10,6 +10,7 @@ import re
 import statistics
 from typing import Any, Dict, List, Optional, Tuple
 
+import machine
 from environments import ROOT
 
 README = ROOT / "README.md"
@@ -98,8 +99,11 @@ def conditions(data: Dict[str, Any]) -> List[str]:
     one = f"{_loop(python)}, {python['python']} ({python['python_build']}), {over}." if python else ""
     same = "No keepalive, messages up to 16 MiB, payloads taken as bytes, websockets with max_queue=None."
     aiofastnet = {facts["aiofastnet"] for facts in who.values() if facts.get("aiofastnet")}
+    commit, dirty, _ = data["commit"].partition("-dirty")
+    changed = " with changes that were not committed" if dirty else ""
     found = [
-        f"{data['date'][:10]}, commit {data['commit']}. {where}",
+        f"{data['date'][:10]}, commit {commit}{changed}. {where}",
+        *_doubts(about),
         f"{how} {one}".rstrip(),
         same if python else "",
         _runs_on(who),
@@ -108,6 +112,11 @@ def conditions(data: Dict[str, Any]) -> List[str]:
         _others(who),
     ]
     return [line for line in found if line]
+
+
+def _doubts(about: Dict[str, Any]) -> List[str]:
+    """Sentences about what disturbed the figures; that a machine is virtual is said with its name."""
+    return [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in about["doubts"] if doubt != machine.VIRTUAL]
 
 
 def _loop(facts: Dict[str, Any]) -> str:
@@ -167,6 +176,34 @@ def _cell(values: Optional[List[float]]) -> str:
     return "" if values is None else number(statistics.median(values))
 
 
+def slow_consumer(data: Dict[str, Any], ours: str = "core", peer: str = "picows") -> str:
+    """Returns: a sentence on what a client that is slower than its peer costs ours and upstream, as it was measured."""
+    about = {panel.metric: figures(data, panel) for panel in PANELS if panel.key.startswith("slow/")}
+    if not all({ours, peer} <= found.keys() for found in about.values()):
+        return ""
+    cpu, peak = about["cpu_us"], about["peak_kib"]
+    middle = {name: statistics.median(peak[name]) for name in (ours, peer)}
+    who = {name: label(name, data["contenders"]) for name in (ours, peer)}
+    factor = middle[peer] / middle[ours]
+    memory = (
+        f"{who[peer]} takes {number(factor)} times the memory of {who[ours]}"
+        if factor >= 1
+        else f"{who[ours]} takes {number(1 / factor)} times the memory of {who[peer]}"
+    )
+    return f"Slower than a flood, {memory}, and {_compared(cpu, ours, peer, who)}."
+
+
+def _compared(found: Dict[str, List[float]], ours: str, peer: str, who: Dict[str, str]) -> str:
+    """Who takes less CPU, where the rounds agree on it."""
+    ratios = [one / other for one, other in zip(found[ours], found[peer])]
+    middle = statistics.median(ratios)
+    spread = f"({middle:.2f}, rounds from {min(ratios):.2f} to {max(ratios):.2f})"
+    if min(ratios) <= 1 <= max(ratios):
+        return f"neither clearly more CPU: {who[ours]} over {who[peer]} {spread}"
+    more, less = (ours, peer) if middle > 1 else (peer, ours)
+    return f"{who[more]} more CPU than {who[less]}: {who[ours]} over {who[peer]} {spread}"
+
+
 def number(value: float) -> str:
     """Returns: three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
@@ -178,10 +215,16 @@ PICTURE = """<picture>
 </picture>"""
 
 
+def block(data: Dict[str, Any]) -> str:
+    """Returns: what is between the marks of README.md: picture, table, what the table does not say, conditions."""
+    parts = (PICTURE, "\n".join(table(data)), slow_consumer(data), "\n".join(conditions(data)))
+    return "\n\n".join(part for part in parts if part)
+
+
 def write_readme(data: Dict[str, Any]) -> None:
     """Puts picture, table and conditions between the marks of README.md. Raises: ValueError if they are not there."""
     text = README.read_text()
-    middle = "\n\n".join((PICTURE, "\n".join(table(data)), "\n".join(conditions(data))))
+    middle = block(data)
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
     if not re.search(pattern, text, re.DOTALL):
         raise ValueError(f"{README} has no lines {BEGIN} and {END}")

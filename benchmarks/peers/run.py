@@ -66,6 +66,9 @@ def arguments(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help="measure what README and docs show, keep it under benchmarks/results/peers, write charts and table anew",
     )
     parser.add_argument(
+        "--anyway", action="store_true", help="publish although the machine is busy, or what changed is not committed"
+    )
+    parser.add_argument(
         "--redraw",
         nargs="?",
         const="",
@@ -260,6 +263,10 @@ def main() -> int:
         publish(Environments(options.python, options.use), results.kept_at(options.redraw))
         return 0
     run = Run(options)
+    objections = machine.objections(run.machine) if options.publish and not options.anyway else []
+    if objections:
+        print(f"not published, unless with --anyway: {'; '.join(objections)}", file=sys.stderr)
+        return 1
     if not run.subjects:
         print("nothing to measure", file=sys.stderr)
         return 1 if options.check else 0

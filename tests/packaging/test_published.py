@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 KEPT = sorted((ROOT / "benchmarks/results/peers").glob("*.json"))
+PICTURES = sorted((ROOT / "docs/images").glob("benchmarks-*.svg"))
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="benchmarks/peers needs Python 3.11")
 
@@ -37,22 +39,25 @@ def shown() -> str:
 
 def test_the_readme_shows_what_is_kept(peers: Any, shown: str) -> None:
     published, results = peers("published"), peers("results")
-    written = []
-    for path in KEPT:
-        data = results.read(path)
-        written.append(
-            "\n\n".join((published.PICTURE, *map("\n".join, (published.table(data), published.conditions(data)))))
-        )
+    written = [published.block(results.read(path)) for path in KEPT]
     assert shown.strip() in written, "./dev bench --redraw writes README.md anew from what is kept"
 
 
 def test_every_picture_is_there(shown: str) -> None:
     pictures = {ROOT / name for name in re.findall(r'(?:src|srcset)="([^"]+)"', shown)}
     assert pictures
-    for path in pictures:
-        drawn = path.read_text("utf-8")
-        assert "picows-core" in drawn  # text is text: it can be searched, and read aloud
-        assert path.with_suffix(".png").exists()
+    assert pictures <= set(PICTURES)
+    assert all(path.with_suffix(".png").exists() for path in pictures)
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=[path.stem for path in PICTURES])
+def test_every_picture_says_how_it_was_measured(peers: Any, path: Path) -> None:
+    # text is text: it can be searched, and read aloud
+    texts = re.findall(r"<text[^>]*>([^<]*)", path.read_text("utf-8"))
+    drawn = " ".join(html.unescape(" ".join(texts)).split())
+    assert "picows-core" in drawn
+    kept = [" ".join(peers("published").conditions(peers("results").read(path))) for path in KEPT]
+    assert any(said in drawn for said in kept), "./dev bench --redraw draws anew from what is kept"
 
 
 @pytest.mark.parametrize("path", KEPT, ids=[path.stem for path in KEPT])
@@ -64,8 +69,10 @@ def test_what_is_kept(peers: Any, path: Path) -> None:
     figures = {panel.title: published.figures(data, panel) for panel in published.PANELS}
     assert [title for title, found in figures.items() if len(found) < 2] == []
     said = " ".join(published.conditions(data))
-    for what in (data["date"][:10], data["commit"], data["machine"]["cpu"], "max_queue", "bits of window", "uvloop"):
+    commit = data["commit"].replace("-dirty", " with changes that were not committed")
+    for what in (data["date"][:10], commit, data["machine"]["cpu"], "max_queue", "bits of window", "uvloop"):
         assert what in said
+    assert ("oad average" in said) == (data["machine"]["load_average"] > 0.5)
 
 
 def test_another_schema_is_refused(peers: Any, tmp_path: Path) -> None:
@@ -91,3 +98,60 @@ def test_rounds_become_a_cell(peers: Any, tmp_path: Path, rounds: List[Any], col
     results.write(tmp_path / "kept.json", data)
     assert results.read(tmp_path / "kept.json") == data
     assert f"| picows-core | {cell} |" in "\n".join(published.table(data))
+
+
+BUSY = {"load_average": 1.5, "revision": "abc1234"}
+CHANGED = {"load_average": 0.1, "revision": "abc1234-dirty"}
+CALM = {"load_average": 1.0, "revision": "abc1234"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "why"), [(BUSY, "load average is 1.5"), (CHANGED, "not committed")], ids=["busy", "changed"]
+)
+def test_what_is_not_published(
+    peers: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, machine: Dict[str, Any], why: str
+) -> None:
+    run, about = peers("run"), peers("machine")
+    (objection,) = about.objections(machine)
+    assert why in objection
+    assert about.objections(CALM) == []
+    full = {**about.describe([0, 1]), **machine}
+    monkeypatch.setattr(about, "describe", lambda cpus: full)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--publish"])
+    monkeypatch.setattr(run.Run, "prepare", lambda self: pytest.fail("it measures"))
+    assert run.main() == 1
+    assert why in capsys.readouterr().err
+
+
+#: Our and upstream's CPU in three rounds; what is said of them.
+SLOW = [
+    (
+        "less",
+        [1.0, 1.0, 2.0],
+        [2.0, 3.0, 3.0],
+        "other more CPU than picows-core: picows-core over other (0.50, rounds ",
+    ),
+    (
+        "more",
+        [2.0, 3.0, 3.0],
+        [1.0, 1.0, 2.0],
+        "picows-core more CPU than other: picows-core over other (2.00, rounds ",
+    ),
+    ("both", [1.0, 3.0, 2.0], [2.0, 2.0, 2.0], "neither clearly more CPU: picows-core over other (1.00, rounds "),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "said"), [case[1:] for case in SLOW], ids=[case[0] for case in SLOW])
+def test_a_slow_consumer_is_described_as_measured(
+    peers: Any, ours: List[float], theirs: List[float], said: str
+) -> None:
+    published = peers("published")
+    (key,) = {panel.key for panel in published.PANELS if panel.key.startswith("slow/")}
+    samples = {
+        "core": {"cpu_us": ours, "peak_kib": [100.0] * 3},
+        "picows": {"cpu_us": theirs, "peak_kib": [1000.0] * 3},
+    }
+    who = {"core": {"kind": "ours"}, "picows": {"kind": "peer", "library": "other"}}
+    told = published.slow_consumer({"contenders": who, "rows": [{"key": key, "samples": samples}]})
+    assert "other takes 10.0 times the memory of picows-core" in told
+    assert said in told
