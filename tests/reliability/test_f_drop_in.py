@@ -62,7 +62,10 @@ class Peer:
             sock.settimeout(TIMEOUT_S)
             sock.connect(("127.0.0.1", port))
             sock.sendall(request_head())
-            assert sync_api.read_head(sock).startswith(b"HTTP/1.1 101 ")
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):  # what follows are frames
+                head += sync_api.read_exactly(sock, 1)
+            assert head.startswith(b"HTTP/1.1 101 ")
             assert self.ready.wait(TIMEOUT_S)
             self._script(self)
             sock.sendall(build(CLOSE, close_payload(1000), key=KEY))
