@@ -18,9 +18,9 @@ FOLDER = Path(__file__).parents[2] / "packages/picows-websockets/src/picows/webs
 #: Of `picows`, and no name to work with: how much is logged.
 NOT_DOCUMENTED = {"PICOWS_DEBUG_LL"}
 #: Modules of websockets that hold old names, or what only the library itself needs; websockets.md names them.
-WITHOUT_A_PAGE = {"auth", "cli", "connection", "http", "imports", "speedups", "version", "uvicorn"}
+WITHOUT_A_PAGE = {"auth", "cli", "connection", "http", "imports", "speedups", "version"}
 #: What connections are made of.
-PARTS = {"asyncio.messages", "sync.messages", "sync.utils", "trio.messages", "trio.utils"}
+PARTS = {"asyncio.messages", "sync.messages", "sync.utils", "trio.messages", "trio.utils", "uvicorn.protocol"}
 
 
 def test_every_name_of_picows() -> None:
@@ -57,3 +57,20 @@ def is_elsewhere(value: object, package: str) -> bool:
 @pytest.mark.parametrize("name", sorted(WITHOUT_A_PAGE))
 def test_a_module_without_a_page_is_named(name: str) -> None:
     assert f".{name}" in PAGES["websockets.md"]
+
+
+def test_what_uvicorn_is_told() -> None:
+    """A package is no file that `public_modules` finds."""
+    assert "picows.websockets.uvicorn.WebSocketProtocol" in DIRECTIVES
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install uvicorn")
+    assert importlib.import_module("picows.websockets.uvicorn").__all__ == ["WebSocketProtocol"]
+
+
+def test_what_only_the_compiled_engine_has() -> None:
+    """Written by hand, because documentation is built with picows-pure; all other names of an engine are in both."""
+    described = set(re.findall(r"^\.\. py:function:: picows\.core\.(\w+)\(", PAGES["engine.md"], re.MULTILINE))
+    assert described == {"simd"}
+    core = pytest.importorskip("picows.core", reason="picows-core is not installed")
+    pure = importlib.import_module("picows.pure")
+    assert {name for name in core.__all__ if not hasattr(pure, name)} == described
+    assert core.simd() in PAGES["engine.md"]
