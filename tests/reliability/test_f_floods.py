@@ -11,9 +11,11 @@ import pytest
 from fixtures.clock import ClockLoop
 from fixtures.messages import closed
 from fixtures.places import SMALL, Place, echo, shrink_send_buffer
+from fixtures.sockets import until
 from fixtures.wire import BINARY, CLOSE, KEY, PING, PONG, TEXT, build, close_payload
 
 from picows.enums import WSAutoPingStrategy
+from picows.errors import WSConnectionClosed
 from picows.keepalive import AutoPingPolicy
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
@@ -234,16 +236,16 @@ async def test_f6_close_flood_over_tcp(place: Place) -> None:
     ends: List[Any] = []
 
     async def handler(listener: Any) -> None:
-        async for _ in listener:
-            pass
-        ends.append(listener.transport.close_handshake.recv.code)
+        with pytest.raises(WSConnectionClosed) as caught:
+            await listener.recv()
+        ends.append((int(caught.value.code), int(listener.transport.close_handshake.recv.code)))
 
     server = await place.serve_messages(handler)
     peer = await place.raw_client(server)
     await peer.upgrade(then=build(CLOSE, close_payload(3000), key=KEY) * 10_000)
     assert (await peer.read_rest()) == build(CLOSE, close_payload(3000))
-    assert [int(code) for code in ends] in ([3000], [])
-    await peer.aclose()
+    await until(lambda: ends)
+    assert ends == [(3000, 3000)]
 
 
 @pytest.mark.parametrize("payload", [b"", b"x"], ids=["empty", "1 byte"])

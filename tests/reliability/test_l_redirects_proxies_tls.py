@@ -114,14 +114,18 @@ async def test_l3_no_redirect_to_a_unix_socket(place: Place, location: str) -> N
 
 
 async def test_l3_from_a_unix_socket_to_tcp_is_another_origin(place: Place, tmp_path: Any) -> None:
-    """A preset socket answers for its first URL only: a redirect elsewhere is refused, or taken without secrets."""
+    """A Unix socket answers for its first URL only: it redirects to itself, and a redirect elsewhere is refused."""
     target = Target(place)
     server = await place.serve(target)
     path = str(tmp_path / "socket")
-    await place.serve(Target(place, {"/": place.url(server)}), path=path)
-    with contextlib.suppress(WSHandshakeError, ValueError, OSError):
+    first = Target(place, {"/": "/again", "/again": place.url(server)})
+    await place.serve(first, path=path)
+    with pytest.raises(WSHandshakeError, match="Unix socket") as caught:
         await place.message_client("ws://localhost/", path=path, extra_headers=HEADERS)
-    assert all("Authorization" not in request.headers for request in target.requests)
+    assert not isinstance(caught.value, WSInvalidStatusError)
+    assert [request.path for request in first.requests] == [b"/", b"/again"]
+    assert first.sent == list(HEADERS)
+    assert target.requests == []
 
 
 async def test_l4_user_info_stays_with_its_origin(place: Place) -> None:

@@ -178,6 +178,12 @@ class _Connector:
                     ) from None
             target = resolve_redirect(url, location)
             if not is_same_origin(url, target):
+                if self.path is not None:  # it leads to one server, whatever the URL says
+                    raise WSHandshakeError(
+                        f"redirect from {url.safe_url} to {target.safe_url}: path names a Unix socket, which allows "
+                        "only redirects within an origin",
+                        response=response,
+                    )
                 headers = drop_credentials(headers)
             self.options.logger.log(logging.INFO, "redirected to %s", target.safe_url)
             url, max_redirects = target, max_redirects - 1
@@ -356,7 +362,8 @@ async def ws_connect(
             not UTF-8.
         write_coalescing: gather writes made while one read is processed (see `WSTransport.flush`).
         max_write_buffer_size: close with 1008 when more bytes than this wait to be sent; None is no limit.
-        path: connect to this Unix socket; the URL then only says what is asked for.
+        path: connect to this Unix socket; the URL then only says what is asked for. A redirect to another origin is a
+            WSHandshakeError.
         engine: the implementation; for tests.
         kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay; and for wss
             server_hostname, ssl_handshake_timeout.
