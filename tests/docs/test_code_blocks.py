@@ -1,17 +1,7 @@
-"""Every Python block of the tutorials and guides runs, as it is written.
+"""Every Python block of the tutorials, the guides and the packages' READMEs runs, as it is written.
 
-A block is a program that ends by itself with status 0 and says nothing on stderr, unless a comment before it says
-otherwise:
-
-    <!-- run: definitions -->           it defines things, and the text around it says who calls them
-    <!-- run: server -->                it serves on port 9001 and echoes, until it is killed
-    <!-- run: server until SIGTERM -->  the same; SIGTERM ends it with CLOSE 1001 and status 0
-    <!-- run: client -->                it needs an echo on port 9001
-    <!-- run: client for ever -->       the same; it prints something and does not end
-    <!-- needs: MODULE, MODULE -->      skipped where one is missing
-    <!-- not run: REASON -->            skipped with the reason
-
-Port 9001 is replaced by a free one; so is 6379, on which a block finds a Redis server of its own.
+fixtures/code_blocks.py says what a comment before a block means. Port 9001 is replaced by a free one; so is 6379, on
+which a block finds a Redis server of its own.
 """
 
 from __future__ import annotations
@@ -28,40 +18,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
+from fixtures.code_blocks import DOCS, PAGES, ROOT, Block, blocks_of
 
-from picows import WSConnectionClosed, WSMessageListener, ws_connect
+from picows import WSConnectionClosed, WSMessageListener, WSTransport, ws_connect, ws_create_server
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = sorted([*(DOCS / "tutorial").glob("*.md"), *(DOCS / "howto").glob("*.md")])
 TIMEOUT_S = 30
-COMMENT = re.compile(r"<!-- (run|needs|not run): (.*?) -->\n")
-BLOCK = re.compile(r"((?:<!-- .*? -->\n)*)^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 MODES = ["program", "definitions", "server", "server until SIGTERM", "client", "client for ever"]
-
-
-class Block(NamedTuple):
-    """A block, and what the comments before it say."""
-
-    text: str
-    mode: str
-    needs: list[str]
-    not_run: str
-
-
-def blocks_of(page: Path) -> Iterator[Block]:
-    for comments, text in BLOCK.findall(page.read_text("utf-8")):
-        said = dict(COMMENT.findall(comments))
-        needs = [name.strip() for name in said.get("needs", "").split(",") if name.strip()]
-        yield Block(text, said.get("run", "program"), needs, said.get("not run", ""))
-
-
 BLOCKS = [
-    pytest.param(block, id=f"{page.relative_to(DOCS).as_posix()}-{number}")
+    pytest.param(block, id=f"{page.relative_to(ROOT).as_posix().removeprefix('docs/')}-{number}")
     for page in PAGES
     for number, block in enumerate(blocks_of(page))
 ]
@@ -134,9 +101,9 @@ def redis_server(text: str, port: int) -> Iterator[str]:
             process.kill()
 
 
-def run_program(text: str, port: int) -> None:
+def run_program(block: Block, port: int) -> None:
     done = subprocess.run(
-        command(text, port),
+        command(block.text, port),
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -144,19 +111,53 @@ def run_program(text: str, port: int) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert block.is_printed_in(done.stdout), done.stdout
 
 
-def run_client(text: str, port: int, ends: bool) -> None:
-    echo = (ROOT / "examples/echo_server.py").read_text("utf-8")
-    with running(echo, port) as server:
-        wait_for(port, server)
-        if ends:
-            run_program(text, port)
-            return
-        with running(text, port) as client:
-            assert client.stdout is not None
-            assert client.stdout.readline()
-            assert client.poll() is None
+class Echo(WSMessageListener):
+    """Says back what it hears, until the client closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Any] = []
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        super().on_ws_connected(transport)
+        self.work = asyncio.ensure_future(self.echo())
+
+    async def echo(self) -> None:
+        with contextlib.suppress(WSConnectionClosed):  # a client that does not end is killed
+            async for message in self:
+                self.heard.append(message)
+                await self.send(message)
+
+
+async def run_client(block: Block, ends: bool) -> None:
+    """Also that a client which ends said something, and goodbye."""
+    echo = Echo()
+    async with await ws_create_server(lambda request: echo, "127.0.0.1", 0) as server:
+        words = command(block.text, server.sockets[0].getsockname()[1])
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe, cwd=ROOT)
+        try:
+            assert process.stdout is not None
+            if not ends:
+                line = await asyncio.wait_for(process.stdout.readline(), TIMEOUT_S)
+                assert block.is_printed_in(line.decode()), line.decode()
+                assert process.returncode is None
+                return
+            out, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+            assert (process.returncode, err) == (0, b""), (out + err).decode()
+            assert block.is_printed_in(out.decode()), out.decode()
+            assert echo.heard
+            await asyncio.wait_for(echo.work, TIMEOUT_S)
+            handshake = echo.transport.close_handshake
+            assert handshake is not None
+            assert handshake.recv is not None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
 
 def find_free_port() -> int:
@@ -184,9 +185,16 @@ def test_code_blocks_run(block: Block, free_port: int) -> None:
         with redis_server(block.text, find_free_port()) as text:
             run_server(text, free_port, ends="until" in block.mode)
     elif block.mode.startswith("client"):
-        run_client(block.text, free_port, ends="for ever" not in block.mode)
+        asyncio.run(run_client(block, ends="for ever" not in block.mode))
     else:
-        run_program(block.text, free_port)
+        run_program(block, free_port)
+
+
+def test_the_tutorials_say_what_their_programs_print() -> None:
+    blocks = {each.id: each.values[0] for each in BLOCKS if str(each.id).startswith("tutorial/")}
+    silent = [name for name, each in blocks.items() if each.mode in ("client", "program") and not each.prints]
+    assert len(blocks) >= 6
+    assert silent == []
 
 
 def test_every_page_is_in_a_toctree() -> None:
