@@ -281,7 +281,9 @@ def main() -> int:
     data = options.json or (options.chart and options.chart.with_suffix(".json"))
     if data:
         results.write(data, measured)
-    if options.chart:
+    if options.chart and not run.facts:
+        print("every measurement failed: there is no chart to draw", file=sys.stderr)
+    elif options.chart:
         draw(run.environments, data, options.chart)
     if options.publish:
         results.write(results.kept_at(), measured)
