@@ -217,7 +217,7 @@ def test_m5_allocations_that_fail(engine: Any) -> None:
 
 
 def test_m6_connections_of_different_threads_share_nothing(engine: Any) -> None:
-    """Eight connections in eight threads, without loops, as far as one lock lets them: everybody's bytes are their own."""
+    """Eight connections in eight threads, without loops, as far as one lock lets them: bytes are their owner's."""
     from fixtures.wire import Connection
 
     def run(number: int) -> None:
