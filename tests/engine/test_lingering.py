@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_a_peer_that_answers_our_close_is_not_waited_for_longer(connect: Any, cl
     connection.eof()
     connection.loop.settle()
     assert connection.transport.is_disconnected
+
+
+@SIDES
+def test_a_peer_that_has_reset_the_connection_meanwhile(connect: Any, client: bool, caplog: Any) -> None:
+    """shutdown(2) is the first to hear of it."""
+    connection = connect(client=client)
+
+    def write_eof() -> None:
+        connection.wire.calls.append("write_eof")
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    connection.wire.write_eof = write_eof
+    connection.feed_frame(3)
+    connection.loop.settle()
+    assert connection.wire.calls == ["write_eof", "abort"]
+    assert connection.events == ["connected", "disconnected"]
+    assert not [record for record in caplog.records if record.exc_info and record.levelno >= logging.ERROR]
 
 
 def test_what_was_gathered_leaves_before_eof(connect: Any) -> None:

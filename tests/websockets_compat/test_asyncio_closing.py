@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import weakref
 from typing import Any
 
@@ -20,6 +21,7 @@ from fixtures.compat import (
     silent,
     skip_unless_comparable,
 )
+from fixtures.peers import accept_value, close_frame, header_of
 
 skip_unless_comparable()
 
@@ -195,6 +197,33 @@ def test_a_connection_is_a_context_manager_itself() -> None:
             async with await library.connect(server) as connection:
                 await connection.send("x")
             return show_end(connection)
+
+    assert_same(scenario)
+
+
+@pytest.mark.parametrize("last", [close_frame(1000, b"bye"), b"\x88\x01x"], ids=["CLOSE", "broken CLOSE"])
+def test_a_server_that_is_gone_when_its_close_arrives(last: bytes) -> None:
+    """It says CLOSE with the 101 and closes the socket: what the client answers is met by a reset."""
+
+    async def scenario(library: Library) -> Any:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+
+            async def accept_and_leave() -> None:
+                loop = asyncio.get_running_loop()
+                sock, _ = await loop.sock_accept(listening)
+                with sock:
+                    request = await loop.sock_recv(sock, 1 << 16)
+                    accept = accept_value(header_of(request, "Sec-WebSocket-Key") or "")
+                    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    sock.send(f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode() + last)
+
+            leaving = asyncio.create_task(accept_and_leave())
+            connection = await library.connect(listening.getsockname()[1])
+            await leaving
+            ended = await attempt(connection.recv())
+            await connection.wait_closed()
+            return ended, show_end(connection)
 
     assert_same(scenario)
 

@@ -269,7 +269,11 @@ cdef class Connection(Wire):
         self._start_close_timer()
         transport.resume_reading()
         if transport.can_write_eof():  # TLS cannot end one direction
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has reset the connection, and nobody has read that yet
+                self._abort()
+                return 0
         self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
         return 0
 

@@ -18,6 +18,7 @@ from ..deadlines import Deadlines
 from ..enums import PICOWS_DEBUG_LL, WSCloseCode
 from ..options import AnyLogger, ConnectionOptions, connection_logger
 from ..pinger import AutoPinger
+from ..resuming import resume_reading
 from ..roundtrip import RoundTrips
 from .closing import WSCloseHandshake
 from .pool import current_pool
@@ -284,7 +285,7 @@ class Connection:
             self._loop.call_soon(self._go_on)
         else:
             self._is_held = False
-            self._underlying_transport.resume_reading()
+            resume_reading(self._underlying_transport, self._loop)
 
     def _suspend_reading(self, go_on: Callable[[], None]) -> None:
         """Not everything that was read is parsed: read nothing before `go_on` was called, in another turn of the loop.
@@ -304,7 +305,7 @@ class Connection:
         self._go_on = None
         if self._is_held:
             self._is_held = False
-            self._underlying_transport.resume_reading()
+            resume_reading(self._underlying_transport, self._loop)
         return True
 
     def _seal(self) -> None:
@@ -348,9 +349,13 @@ class Connection:
         self._wire.flush()
         self._wire.drop()
         self._start_close_timer()
-        transport.resume_reading()
+        resume_reading(transport, self._loop)
         if transport.can_write_eof():  # TLS cannot end one direction
-            transport.write_eof()
+            try:
+                transport.write_eof()
+            except OSError:  # the peer has reset the connection, and nobody has read that yet
+                self._abort()
+                return
         self._loop.call_later(QUIET_S, self._disconnect_when_quiet, self._discarded)
 
     def _disconnect_when_quiet(self, discarded: int) -> None:

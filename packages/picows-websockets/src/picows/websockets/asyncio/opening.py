@@ -155,8 +155,10 @@ class ClientOpening(Opening):
                 self.connection.response = event
         exc = protocol.handshake_exc
         if exc is None and protocol.state is OPEN:
-            self.open()
-            _set(self.done, None)
+            try:
+                self.open()
+            finally:
+                _set(self.done, None)  # the connection says by itself what has become of it
         elif exc is not None:
             self._is_over = True
             self.flush()

@@ -343,7 +343,10 @@ class WebSocketCommonProtocol(asyncio.Protocol):
     async def close_connection(self) -> None:
         """End the TCP connection of a handshake that has failed: the peer may read what was written to it."""
         if self.transport.can_write_eof() and not self.transport.is_closing():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the peer has reset the connection, and nobody has read that yet
+                self.transport.abort()
             await asyncio.wait([self.connection_lost_waiter], timeout=LINGER_S)
         await self.close_transport()
 
