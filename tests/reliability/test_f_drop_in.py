@@ -53,11 +53,12 @@ class Peer:
         self.ready = threading.Event()
         self.arrived = threading.Event()
         self._script = script
-        self._sock = socket.socket()
+        self._sock: Any = None
 
     def __call__(self, port: int) -> None:
         """Connect, run the script, and close; called in a thread where the server does not run."""
-        with self._sock as sock:
+        with socket.socket() as sock:
+            self._sock = sock
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
             sock.settimeout(TIMEOUT_S)
             sock.connect(("127.0.0.1", port))
