@@ -47,8 +47,10 @@ class Memory:
     larger message is one that nothing may remain of.
     """
 
-    timeout = 60
-    warm, count = 100, 1500  # as many, that what grows in steps counts little
+    timeout = 120
+    warm = 100
+    #: As many, that what grows in steps counts little; an encrypted one takes ten times the memory, and time.
+    count = {"tcp": 1500, "tls": 200}
     params = (ENGINES, LOOPS, TRANSPORTS, LINKS, [256, 65536])
     param_names = ("engine", "loop", "transports", "link", "size")
     unit = "KiB"
@@ -56,12 +58,13 @@ class Memory:
     def setup(self, engine: str, loop: str, transports: str, link: str, size: int) -> None:
         if not os.path.exists("/proc/self/smaps_rollup"):
             raise NotImplementedError("only Linux counts private pages")
-        _allow_files(self.warm + self.count + 50)
+        self.connections = self.count[link]
+        _allow_files(self.warm + self.connections + 50)
         if transports == "aiofastnet" and importlib.util.find_spec("aiofastnet") is None:
             raise NotImplementedError("aiofastnet is not installed")
         self.session = Session(engine, loop, link, use_aiofastnet=transports == "aiofastnet")
         self.session.serve(echo_listener(self.session.engine))
-        words = [link, *map(str, (self.session.port, size, self.warm, self.count))]
+        words = [link, *map(str, (self.session.port, size, self.warm, self.connections))]
         command = [sys.executable, "-m", "suites.connections", *words]
         self.clients = subprocess.Popen(command, cwd=BENCHMARKS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -78,7 +81,7 @@ class Memory:
         self.clients.stdin.write(b"\n")  # type: ignore[union-attr]
         self.clients.stdin.flush()  # type: ignore[union-attr]
         self._wait()
-        return (memory_kib(os.getpid())["private"] - before) / self.count
+        return (memory_kib(os.getpid())["private"] - before) / self.connections
 
     def _wait(self) -> None:
         output: Any = self.clients.stdout
@@ -91,10 +94,11 @@ def _allow_files(count: int) -> None:
     """For this process and those that it starts. Raises NotImplementedError where there may not be so many."""
     import resource
 
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         raise NotImplementedError(f"only Linux with {count} open files: the limit is {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
 
 
 def _clients(link: str, port: int, size: int, *counts: int) -> None:

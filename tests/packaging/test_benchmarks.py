@@ -50,7 +50,7 @@ for name in sys.argv[3:]:
             for method in methods:
                 one = suite()
                 if hasattr(one, "count"):  # connections of Memory: as few as show anything
-                    one.warm, one.count = 50, 200
+                    one.warm, one.count = 50, {"tcp": 200, "tls": 100}
                 try:
                     one.setup(*params)
                     outcome = getattr(one, method)(*params)
