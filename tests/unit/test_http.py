@@ -290,10 +290,10 @@ def test_B6_time_is_linear_byte_by_byte():
     def seconds(size: int) -> float:
         head = b"GET / HTTP/1.1\r\n" + b"A: " + b"a" * size + b"\r\n\r\n"
         best = 1.0
-        for _ in range(3):
-            start = time.perf_counter()
+        for _ in range(5):
+            start = time.process_time()
             feed(head, 1)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
     assert seconds(8000) / seconds(1000) < 8 * 4

@@ -110,19 +110,19 @@ def test_whole_heads_are_read_as_in_pieces(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["A: " + "\t" * 7000, "A" * 7000, "A:\r\n" * 1500, ":" * 7000, "\r" * 7000])
 def test_heads_take_linear_time(line: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     serve(OURS, [("receive_data", request(line))], debug=False)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_small_pieces_of_a_large_frame_take_linear_time() -> None:
     protocol = OURS.protocol.Protocol(OURS.protocol.SERVER, max_size=None)
-    start = time.perf_counter()
+    start = time.process_time()
     for _, piece in cut(frame(2, b"x" * 500_000, masked=True), 10):
         protocol.receive_data(piece)
     (event,) = protocol.events_received()
     assert bytes(event.data) == b"x" * 500_000
-    assert time.perf_counter() - start < 5  # quadratic work would take minutes
+    assert time.process_time() - start < 5  # quadratic work would take minutes
 
 
 @pytest.mark.parametrize(
