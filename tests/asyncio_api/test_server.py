@@ -114,7 +114,7 @@ async def test_P10_a_client_that_does_not_answer(net: Net) -> None:
     answer = asyncio.ensure_future(answer_close(polite))
     started = time.monotonic()
     await server.close(close_timeout=0.2)
-    assert 0.15 < time.monotonic() - started < 3
+    assert 0.15 < time.monotonic() - started < 8
     assert await answer == b"\x03\xe9"
     assert [listener.events[-1] for listener in listeners] == [("disconnected",)] * 2
     assert not server.connections
@@ -128,7 +128,7 @@ async def test_P10_the_servers_close_timeout_is_the_default(tcp: Net) -> None:
     await open_clients(tcp, server, 1)
     started = time.monotonic()
     await server.close()
-    assert 0.15 < time.monotonic() - started < 3
+    assert 0.15 < time.monotonic() - started < 8
 
 
 async def test_P10_the_listener_hears_the_answer(tcp: Net) -> None:
