@@ -27,6 +27,7 @@ LAYERS = {
         "keepalive",
         "options",
         "pinger",
+        "resuming",
         "url",
     },
     2: {"pure", "roundtrip"},

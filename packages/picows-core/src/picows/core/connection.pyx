@@ -23,6 +23,7 @@ from picows.enums import PICOWS_DEBUG_LL
 from picows.enums import WSCloseCode as _WSCloseCode
 from picows.options import ConnectionOptions, connection_logger
 from picows.pinger import AutoPinger
+from picows.resuming import resume_reading
 from picows.roundtrip import RoundTrips
 
 
@@ -92,7 +93,7 @@ cdef class Connection(Wire):
             self._loop.call_soon(self._go_on)
         else:
             self._is_held = False
-            self.underlying_transport.resume_reading()
+            resume_reading(self.underlying_transport, self._loop)
         return 0
 
     cdef int _suspend_reading(self, go_on) except -1:
@@ -114,7 +115,7 @@ cdef class Connection(Wire):
         self._go_on = None
         if self._is_held:
             self._is_held = False
-            self.underlying_transport.resume_reading()
+            resume_reading(self.underlying_transport, self._loop)
         return True
 
     cdef int _seal(self) except -1:
@@ -267,7 +268,7 @@ cdef class Connection(Wire):
         self._flush()
         self._drop_output()
         self._start_close_timer()
-        transport.resume_reading()
+        resume_reading(transport, self._loop)
         if transport.can_write_eof():  # TLS cannot end one direction
             try:
                 transport.write_eof()
