@@ -1,5 +1,6 @@
 """T14: every coroutine of the core API, cancelled at every point where it waits: nothing lost, nothing torn, nothing
-hung, no task left. Those of `picows.websockets` are in test_cancellation_drop_in.py.
+hung, no task left. Servers are in test_cancellation_servers.py, `picows.websockets` is in
+test_cancellation_drop_in.py, and test_cancellation_names.py knows them all.
 
 The message layer runs on the test's clock, which raises where a loop would wait for ever.
 """
@@ -21,6 +22,7 @@ from picows.errors import WSConnectionClosed
 #: At least so many points in each test of one engine; the sum is T14's promise.
 LEAST = {
     "recv": 220,
+    "iterating": 32,
     "recv_streaming": 150,
     "send": 80,
     "send_fragments": 80,
@@ -125,6 +127,33 @@ def test_t14_recv(talk: Talk, client: bool) -> None:
         return was_reached
 
     assert everywhere(attempt) >= LEAST["recv"] // 2
+
+
+@SIDES
+def test_t14_iterating(talk: Talk, client: bool) -> None:
+    """As `recv`; who was cancelled may iterate again."""
+    expected = [f"m{number}" for number in range(9)]
+
+    def attempt(point: Point) -> bool:
+        scene = Scene(talk, client)
+        taken: List[Any] = []
+        for number, message in enumerate(expected):
+            scene.later(number, scene.connection.feed, fragments(scene.connection, TEXT, message[:1], message[1:]))
+
+        async def iterate() -> None:
+            async for message in scene.listener:
+                taken.append(message)
+                if len(taken) == len(expected):
+                    break
+
+        was_reached, result = scene.cancel(iterate(), point)
+        if result is not None:
+            scene.connection.run(iterate())
+        assert taken == expected
+        scene.check_alive()
+        return was_reached
+
+    assert everywhere(attempt) >= LEAST["iterating"] // 2
 
 
 def fragments_of(scene: Scene, opcode: int, text: str, number: int) -> List[bytes]:

@@ -1,20 +1,22 @@
-"""T14 for `picows.websockets`: every coroutine of its asyncio API, cancelled at every point where it waits."""
+"""T14 for `picows.websockets`: connections and servers of its asyncio API, cancelled at every point where they wait.
+Opening handshakes by other ways are in test_cancellation_openings.py."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, AsyncIterator, Iterator, List
 
 import pytest
 from fixtures.cancelling import Point, cancel_everywhere, run_cancelled
 from fixtures.drop_in import DropIn, load_drop_in, silent
 from fixtures.sockets import Net, count_sockets, settle, until
+from fixtures.stage import Stage, check_alive, echo, record
 
 LEAST = {
     "connect": 6,
     "session": 10,
     "recv": 50,
+    "iterating": 4,
     "recv_streaming": 50,
     "send": 40,
     "iterable": 40,
@@ -32,67 +34,6 @@ LEAST = {
 def library(engine: Any) -> DropIn:
     """The drop-in on an engine."""
     return load_drop_in(engine)
-
-
-class Stage:
-    """A server whose handler is the test's, and connections to it, each with a path of its own.
-
-    Attributes:
-        ends: what the handler returned, by path.
-    """
-
-    def __init__(self, library: DropIn, handler: Callable[[Any], Awaitable[Any]]) -> None:
-        self.library = library
-        self.ends: Dict[str, asyncio.Future[Any]] = {}
-        self._handler = handler
-        self._stack = contextlib.AsyncExitStack()
-        self.server: Any = None
-
-    async def __aenter__(self) -> Stage:
-        server = self.library.serve(self._handle, "127.0.0.1", 0, logger=silent(), close_timeout=1)
-        self.server = await self._stack.enter_async_context(server)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._stack.aclose()
-
-    async def _handle(self, connection: Any) -> None:
-        self.ends[connection.request.path].set_result(await self._handler(connection))
-
-    def connect(self, point: Optional[Point] = None) -> Any:
-        """A connection for this point; await it, or enter it."""
-        path = "/" if point is None else f"/{point.number}/{point.how.replace(' ', '-')}"
-        self.ends[path] = asyncio.get_running_loop().create_future()
-        port = self.server.sockets[0].getsockname()[1]
-        return self.library.connect(f"ws://127.0.0.1:{port}{path}", proxy=None, close_timeout=1, ping_interval=None)
-
-    async def end(self, connection: Any) -> Any:
-        """What the handler of a connection has returned."""
-        return await asyncio.wait_for(self.ends[connection.request.path], 5)
-
-
-async def echo(connection: Any) -> None:
-    """A handler."""
-    async for message in connection:
-        await connection.send(message)
-
-
-async def record(connection: Any) -> Tuple[List[Any], Any]:
-    """A handler: returns all messages, and the code of the CLOSE frame that it got."""
-    messages = []
-    while True:
-        try:
-            messages.append(await connection.recv())
-        except Exception:
-            failure = connection.protocol.parser_exc
-            return messages, connection.close_code if failure is None or isinstance(failure, EOFError) else failure
-
-
-async def check_alive(connection: Any) -> None:
-    """A message there, and the end."""
-    await connection.send("alive")
-    await connection.close()
-    assert connection.state.name == "CLOSED"
 
 
 # --- connecting ---
@@ -174,6 +115,35 @@ async def test_t14_recv(local: Net, library: DropIn) -> None:
             return was_reached
 
         assert await cancel_everywhere(attempt) >= LEAST["recv"]
+
+
+async def test_t14_iterating(local: Net, library: DropIn) -> None:
+    """As `recv`; who was cancelled may iterate again."""
+    expected = [f"m{number}" for number in range(6)]
+
+    async def say_them(connection: Any) -> None:
+        for message in expected:
+            await asyncio.sleep(0)
+            await connection.send(message)
+
+    async with Stage(library, say_them) as stage:
+
+        async def attempt(point: Point) -> bool:
+            connection = await stage.connect(point)
+            taken: List[Any] = []
+
+            async def iterate() -> None:
+                async for message in connection:
+                    taken.append(message)
+
+            was_reached, result = await run_cancelled(iterate(), point)
+            if result is not None:
+                await iterate()
+            assert taken == expected
+            await connection.close()
+            return was_reached
+
+        assert await cancel_everywhere(attempt) >= LEAST["iterating"]
 
 
 async def test_t14_recv_streaming(local: Net, library: DropIn) -> None:

@@ -131,6 +131,11 @@ class ServerOpening:
     async def _await_answer(self, awaitable: Awaitable[_Answer]) -> None:
         try:
             answer = await awaitable
+        except asyncio.CancelledError:
+            if not self._is_over:  # not by us: nobody else will answer
+                self._log(logging.INFO, "the listener factory was cancelled")
+                self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))
+            raise
         except Exception as exc:
             self._on_factory_error(exc)
             return
@@ -274,9 +279,9 @@ class WSServer(asyncio.AbstractServer):
         """Serve until cancelled or closed; on cancellation the connections are closed with 1001 first."""
         if self._forever is not None:
             raise RuntimeError("serve_forever() is already being called")
-        await self.start_serving()
-        self._forever = self.get_loop().create_future()
+        self._forever = self.get_loop().create_future()  # first: it may be closed while it starts
         try:
+            await self.start_serving()
             await self._forever
         except asyncio.CancelledError:
             await self.close()

@@ -180,6 +180,13 @@ class ServerOpening(Opening):
     async def _await(self, name: str, awaitable: Awaitable[Any], step: Callable[[Response | None], None]) -> None:
         try:
             answer = await awaitable
+        except asyncio.CancelledError:
+            self._task = None
+            if not self._is_over:  # not by us: nobody else will answer
+                self.connection.logger.info("%s was cancelled", name)
+                self.transport.resume_reading()
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+            raise
         except Exception as exc:
             answer = _Failed(exc)
         self._task = None

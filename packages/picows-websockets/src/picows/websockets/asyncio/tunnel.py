@@ -56,6 +56,8 @@ class _Tunnel(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.answered: asyncio.Future[None] = loop.create_future()
+        # Nobody may be waiting for it: who connects can be cancelled in the moment in which the connection is there
+        self.answered.add_done_callback(lambda answered: answered.cancelled() or answered.exception())
         self._reader = StreamReader()
         self._parser: Generator[None, None, Response] = Response.parse(
             self._reader.read_line, self._reader.read_exact, self._reader.read_to_eof, proxy=True
