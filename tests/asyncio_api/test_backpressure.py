@@ -10,6 +10,8 @@ import pytest
 from fixtures.peers import RawPeer
 from fixtures.sockets import Net, Recorder, settle, until
 
+from picows import WSMessageListener
+
 CHUNK = b"x" * 65_536
 #: More than the kernel takes for a loopback connection.
 MANY = 400
@@ -228,3 +230,27 @@ async def test_a_small_socket_buffer(tcp: Net) -> None:
         transport.send(2, message)
     await done.wait()
     assert frames == messages
+
+
+@pytest.mark.parametrize("size", [16_380, 70_000], ids=["a TLS record", "more than a read"])
+async def test_what_tls_has_decrypted_while_reading_was_paused(net: Net, size: int) -> None:
+    """The socket has nothing more to say then: only the transport knows that there is more."""
+    listeners: List[Any] = []
+
+    def accept(request: Any) -> Any:
+        listeners.append(WSMessageListener(max_queue=1))
+        return listeners[0]
+
+    server = await net.serve(accept)
+    _, client = await net.connect(WSMessageListener, server, use_aiofastnet=False)
+    await until(lambda: listeners)
+
+    async def send_all() -> None:
+        for number in range(20):
+            await client.send(bytes([number]) * size)
+
+    sending = asyncio.ensure_future(send_all())
+    for number in range(20):
+        assert await asyncio.wait_for(listeners[0].recv(), 5) == bytes([number]) * size
+        await asyncio.sleep(0.004)  # the more of it is there when reading goes on
+    await sending
