@@ -1,4 +1,4 @@
-"""Appends to a page the tables of all names of a library: one for each module, with one of three words for each name.
+"""Appends to a page the tables of all names of a library: one for each module, and in it a word for each name.
 
 Names come from lists that are kept, words and reasons from where the tests have them: tests/fixtures/names_verdicts.py.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Iterator
 
 from fixtures import name_lists, names_explained, names_verdicts
 from fixtures.name_lists import Name
-from fixtures.names_verdicts import BETTER, DIFFERENT, SAME, verdict
+from fixtures.names_verdicts import BETTER, DIFFERENT, SAME, Verdict, verdict
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -49,17 +49,25 @@ def tables(library: str) -> Iterator[str]:
     """All of them, as Markdown."""
     yield from summary(library)
     for module, names in modules(library):
-        yield from ("", f"## `{title_of(library, module)}`", "", "| name | here | why |", "|---|---|---|")
-        for name in names:
-            word, reason = verdict(library, name)
-            yield f"| `{name.name}` | {_SHOWN[word]} | {reason} |"
+        yield from ("", f"## `{title_of(library, module)}`", "", "```{table}", ":class: names", "")
+        yield from ("| names | here | why |", "|---|---|---|", *rows(library, names), "```")
+
+
+def rows(library: str, names: list[Name]) -> Iterator[str]:
+    """A row for each reason, the same ones last: a row for each name would be forty screens long."""
+    groups: dict[Verdict, list[str]] = {}
+    for name in names:
+        groups.setdefault(verdict(library, name), []).append(f"`{name.name}`")
+    for found, group in sorted(groups.items(), key=lambda each: WORDS.index(each[0].word), reverse=True):
+        yield f"| {', '.join(group)} | {_SHOWN[found.word]} | {found.reason} |"
 
 
 def append_tables(app: Sphinx, docname: str, source: list[str]) -> None:
     library = PAGES.get(docname)
     if library is None:
         return
-    files = [str(name_lists.path_of(library)), *(str(module.__file__) for module in (names_explained, names_verdicts))]
+    sources = (str(module.__file__) for module in (names_explained, names_verdicts))
+    files = [__file__, str(name_lists.path_of(library)), *sources]
     for path in files:
         app.env.note_dependency(path)
     source[0] += "\n" + "\n".join(tables(library)) + "\n"
