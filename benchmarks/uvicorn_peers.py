@@ -2,6 +2,7 @@
 
     hatch run uvicorn-bench                      # or: python benchmarks/uvicorn_peers.py
     hatch run uvicorn-bench --rounds 3 --seconds 0.5 --loops asyncio --app starlette --json build/uvicorn.json
+    hatch run uvicorn-bench --publish            # keeps it in benchmarks/results/uvicorn, writes docs/howto/uvicorn.md
 
     echo       256 B, one connection, one message under way
     echo100    256 B, 100 connections, one message under way on each
@@ -23,12 +24,14 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks/peers"
 sys.path.insert(0, str(PEERS))
 
+import results  # noqa: E402
+import uvicorn_page  # noqa: E402
 from spec import Spec  # noqa: E402
 
 OURS = "picows.websockets.uvicorn:WebSocketProtocol"
@@ -139,7 +142,7 @@ def _cpus() -> List[int]:
 
 def compare(options: argparse.Namespace) -> List[Dict[str, Any]]:
     """Every row on every loop, contenders in turn; prints a table as it goes."""
-    results = []
+    found = []
     base = options.against[0]
     for loop in options.loops:
         for row in options.rows:
@@ -152,14 +155,15 @@ def compare(options: argparse.Namespace) -> List[Dict[str, Any]]:
                 ratios = sorted(figures[name] / figures[base] for figures in rounds)
                 low, middle, high = ratios[0], statistics.median(ratios), ratios[-1]
                 print(f"  {name:18} {cpu:8.2f}   {middle:5.2f}  ({low:.2f} to {high:.2f})", flush=True)
-                results.append({"row": row, "loop": loop, "app": options.app, "contender": name, "cpu_us": cpu})
-                results[-1]["ratio"] = [low, middle, high]
-    return results
+                figures = {"cpu_us": cpu, "low": low, "median": middle, "high": high}
+                rounded = {key: float(f"{value:.5g}") for key, value in figures.items()}
+                found.append({"row": row, "loop": loop, "contender": name, **rounded})
+    return found
 
 
-def conditions() -> Dict[str, str]:
-    """What was measured on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+def versions() -> Dict[str, str]:
+    """What was measured."""
+    found = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:
         try:
             found[name] = importlib.metadata.version(name)
@@ -177,25 +181,39 @@ def parse(argv: List[str]) -> argparse.Namespace:
     parser.add_argument("--app", choices=["asgi", "starlette"], default="asgi")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write what was measured to this file (its schema: uvicorn_page.py)")
+    parser.add_argument("--publish", action="store_true", help="keep it, and write docs/howto/uvicorn.md anew")
+    parser.add_argument(
+        "--anyway", action="store_true", help="publish although the machine is busy, or what changed is not committed"
+    )
     parser.add_argument("--serve", choices=CONTENDERS, help=argparse.SUPPRESS)
+    if "--publish" in argv:
+        parser.set_defaults(rounds=uvicorn_page.ROUNDS, seconds=uvicorn_page.SECONDS)
     return parser.parse_args(argv)
 
 
-def main(argv: List[str]) -> Tuple[Dict[str, str], List[Dict[str, Any]]]:
-    """Run it."""
+def main(argv: List[str]) -> int:
+    """Run it. Returns: the exit status."""
     options = parse(argv)
     if options.serve:
         serve(options.serve, options.loops[0], options.app, _cpus()[0])
-        return {}, []
-    found = conditions()
-    print(", ".join(f"{name} {value}" for name, value in found.items()))
-    results = compare(options)
+        return 0
+    run = uvicorn_page.describe(_cpus())
+    objections = uvicorn_page.objections(run) if options.publish and not options.anyway else []
+    if objections:
+        print(f"not published, unless with --anyway: {'; '.join(objections)}", file=sys.stderr)
+        return 1
+    run["settings"] = {"rounds": options.rounds, "seconds": options.seconds, "app": options.app}
+    run["versions"] = versions()
+    print(", ".join(f"{name} {value}" for name, value in run["versions"].items()))
+    run["results"] = compare(options)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"conditions": found, "results": results}, indent=1) + "\n")
-    return found, results
+        results.write(options.json, run)
+    if options.publish:
+        uvicorn_page.publish(run)
+        print(f"written: {uvicorn_page.kept_at().relative_to(ROOT)}, {uvicorn_page.PAGE.relative_to(ROOT)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -103,7 +103,7 @@ def conditions(data: Dict[str, Any]) -> List[str]:
     changed = " with changes that were not committed" if dirty else ""
     found = [
         f"{data['date'][:10]}, commit {commit}{changed}. {where}",
-        *_doubts(about),
+        *doubts(about),
         f"{how} {one}".rstrip(),
         same if python else "",
         _runs_on(who),
@@ -114,8 +114,8 @@ def conditions(data: Dict[str, Any]) -> List[str]:
     return [line for line in found if line]
 
 
-def _doubts(about: Dict[str, Any]) -> List[str]:
-    """Sentences about what disturbed the figures; that a machine is virtual is said with its name."""
+def doubts(about: Dict[str, Any]) -> List[str]:
+    """Returns: sentences about what disturbed the figures; that a machine is virtual is said with its name."""
     return [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in about["doubts"] if doubt != machine.VIRTUAL]
 
 

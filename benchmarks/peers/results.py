@@ -61,12 +61,12 @@ def row(result: Result) -> Dict[str, Any]:
 def write(path: Path, data: Dict[str, Any]) -> None:
     """Writes a run; a contender's figures on one line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(_lines("", data, 0)) + "\n")
+    path.write_text("\n".join(_lines("", data, 0)) + "\n", "utf-8")
 
 
 def read(path: Path) -> Dict[str, Any]:
     """Returns: a run that was kept. Raises: ValueError if it has another schema."""
-    data: Dict[str, Any] = json.loads(path.read_text())
+    data: Dict[str, Any] = json.loads(path.read_text("utf-8"))
     if data.get("schema") != SCHEMA:
         raise ValueError(f"{path} has schema {data.get('schema')!r}, this reads {SCHEMA}")
     return data

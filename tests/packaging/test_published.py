@@ -31,6 +31,13 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
+def uvicorn_page(peers: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of benchmarks/."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return peers("uvicorn_page")
+
+
+@pytest.fixture
 def shown() -> str:
     text = (ROOT / "README.md").read_text("utf-8")
     (block,) = re.findall(r"<!-- benchmarks: written .*?-->\n(.*?)<!-- benchmarks: end -->", text, re.DOTALL)
@@ -155,3 +162,26 @@ def test_a_slow_consumer_is_described_as_measured(
     told = published.slow_consumer({"contenders": who, "rows": [{"key": key, "samples": samples}]})
     assert "other takes 10.0 times the memory of picows-core" in told
     assert said in told
+
+
+def test_the_page_of_uvicorn_shows_what_is_kept(uvicorn_page: Any) -> None:
+    text = uvicorn_page.PAGE.read_text("utf-8")
+    (between,) = re.findall(f"{re.escape(uvicorn_page.BEGIN)}(.*?){re.escape(uvicorn_page.END)}", text, re.DOTALL)
+    kept = [uvicorn_page.results.read(path) for path in sorted(uvicorn_page.HOME.glob("*.json"))]
+    assert between.strip() in map(uvicorn_page.block, kept), "./dev uvicorn-bench --publish writes both"
+    for run in kept:
+        assert (uvicorn_page.kept_at(run["machine"]["name"])).exists()
+        assert {each["loop"] for each in run["results"]} == {"asyncio", "uvloop"}
+        assert {each["row"] for each in run["results"]} == set(uvicorn_page.TITLES)
+        assert str(ROOT) not in json.dumps(run)
+
+
+def test_the_table_of_uvicorn(uvicorn_page: Any) -> None:
+    cell = {"row": "echo", "loop": "asyncio", "low": 0.9, "median": 1.0, "high": 1.1}
+    other = {**cell, "contender": "wsproto", "cpu_us": 123.4, "median": 2.468}
+    lines = uvicorn_page.table([{**cell, "contender": "picows-core", "cpu_us": 50.04}, other])
+    assert lines == [
+        "| | picows-core | wsproto |",
+        "|---|--:|--:|",
+        "| one connection, one message under way, asyncio | 50.0 | 123 (2.47) |",
+    ]
