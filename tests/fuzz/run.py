@@ -35,6 +35,7 @@ IN_PYTHON = {
     "messages": 300,
     "twins": 300,
     "drop_in": 300,
+    "drop_in_head": 1024,
     "request": 1024,
     "response": 1024,
     "head": 512,
@@ -44,7 +45,7 @@ IN_PYTHON = {
 #: Whose seeds a target uses beside its own.
 SHARED = {"twins": ["messages"], "drop_in": ["messages"], "head": ["request", "response"]}
 #: The package that a target is about, if that is not picows-pure's.
-NEEDS = {"twins": "picows.core", "drop_in": "picows.websockets"}
+NEEDS = {"twins": "picows.core", "drop_in": "picows.websockets", "drop_in_head": "picows.websockets"}
 #: An input that takes longer is a crash.
 _HANG_S = 5
 _CLANG = "needs clang with libFuzzer: apt-get install clang libclang-rt-14-dev"

@@ -139,6 +139,22 @@ RESPONSES: dict[str, list[tuple[bytes, bytes]]] = {
     "no-reason": [(ACCEPTED, b"HTTP/1.1 500 \r\n\r\n")],
     "status-600": [(ACCEPTED, b"HTTP/1.1 600 x\r\n\r\n")],
 }
+#: Behind "HTTP/1.1 ", for the drop-in, which reads more of responses.
+ANSWERS = {
+    "redirect-bracket": b"302 x\r\nLocation: //[\r\n\r\n",
+    "redirect-twice": b"301 x\r\nLocation: /a\r\nLocation: /b\r\n\r\n",
+    "redirect-down": b"307 x\r\nLocation: ws://h/\r\n\r\n",
+    "body-to-the-end": b"404 x\r\n\r\nnot found",
+    "body-in-part": b"404 x\r\nContent-Length: 9\r\n\r\nnot",
+    "trailers": b"404 x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n",
+    "proxy": b"200 Connection established\r\nX: \xe9\r\n\r\n",
+    "proxy-refuses": b'407 x\r\nProxy-Authenticate: Basic realm="a"\r\nContent-Length: 1\r\n\r\na',
+}
+FIELDS = {
+    "list": b" a , ,b;c , d",
+    "extensions": b'x; a="b\\c"; d, permessage-deflate; server_max_window_bits=9, y;',
+    "basic": b"Basic dXNlcjpzZWNyZXQ=",
+}
 URLS = [
     "ws://example.com", "wss://example.com:443/a/b?c=d", "ws://user:secret@host:81/", "ws://u%40:p%3a@h/",
     "ws://[::1]:8080/", "ws://[fe80::1%25eth0]/x", "ws://[::ffff:192.0.2.1]/", "ws:///", "ws://:80/", "ws://h:0/",
@@ -216,6 +232,15 @@ def all_seeds() -> Iterator[tuple[str, str, bytes]]:
         yield "upgrade", name, dict(handshakes(UPGRADE, REQUESTS))[name]
     for name, data in handshakes(ACCEPTED, RESPONSES):
         yield "response", name, b"\x80" + data
+    for name in ("plain", "frame-behind", "blanks", "http-1.0", "length-0", "extensions", "bare-lf", "cut"):
+        yield "drop_in_head", f"request-{name}", b"\x00\x55" + dict(handshakes(UPGRADE, REQUESTS))[name]
+    for name in ("plain", "frames-behind", "wrong-accept", "extension", "protocol", "chunks"):
+        yield "drop_in_head", f"response-{name}", b"\x01\x55" + dict(handshakes(ACCEPTED, RESPONSES))[name]
+    yield "drop_in_head", "request-not-ascii", b"\x00\x55" + UPGRADE.replace(b"a=1", b"a=\xff")
+    for name, data in ANSWERS.items():
+        yield "drop_in_head", name, (b"\x02" if "proxy" in name else b"\x01") + b"\x55HTTP/1.1 " + data
+    for name, data in FIELDS.items():
+        yield "drop_in_head", f"field-{name}", b"\x02\x55" + data
     for at, url in enumerate(URLS):
         yield "url", f"url-{at:02}", url.encode()
     for name in ("text", "overlong", "surrogate", "beyond-unicode", "cut-off"):

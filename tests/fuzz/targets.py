@@ -8,9 +8,12 @@ all, and does the same with the same bytes each time.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import sys
 from typing import Any, Callable, Optional
 
 from fixtures.wire import Connection
+from fuzz.promises import ACCEPT, LIMIT, must, pieces_of, same, ways, ways_of_heads
 
 from picows import _engine, deflate
 from picows.abc import FrameRules
@@ -23,49 +26,14 @@ from picows.pure.parser import FrameParser
 from picows.pure.upgrade import scan_upgrade
 from picows.url import WSParsedURL, parse_url, resolve_redirect
 
-LIMIT = 4096
-#: Stands in responses for the Sec-WebSocket-Accept that is right.
-ACCEPT = b"{accept}"
-#: Up to this size an input is also fed byte by byte.
-_BYTEWISE = 400
 _AGREED = deflate.DeflateParameters()
 _AGREED_WITHOUT_CONTEXT = deflate.DeflateParameters(True, True, 9, 9)
 _URL = parse_url("ws://user:secret@example.com:8080/chat?room=1")
 
 
-class Broken(Exception):
-    """A promise was not kept."""
-
-
-def same(what: str, *outcomes: Any) -> Any:
-    """Raise if there are different ones."""
-    for outcome in outcomes:
-        if outcome != outcomes[0]:
-            raise Broken(f"{what}: {outcome!r:.2000}\ninstead of {outcomes[0]!r:.2000}")
-    return outcomes[0]
-
-
 def _without_received(text: str) -> str:
     """An error's text up to what it quotes: that is what had arrived by then."""
     return text.partition(", received ")[0]
-
-
-def must(condition: object, what: str) -> None:
-    """Raise if it is false."""
-    if not condition:
-        raise Broken(what)
-
-
-def pieces_of(data: bytes, first: int, second: int) -> list[bytes]:
-    """Cut at two places, of which each is so many 255ths of it."""
-    one, two = sorted((first * len(data) // 255, second * len(data) // 255))
-    return [piece for piece in (data[:one], data[one:two], data[two:]) if piece]
-
-
-def ways(data: bytes, first: int, second: int) -> list[list[bytes]]:
-    """Whole, cut at two places, and byte by byte if that does not take long."""
-    cuts = [[data] if data else [], pieces_of(data, first, second)]
-    return cuts if len(data) > _BYTEWISE else [*cuts, [data[at : at + 1] for at in range(len(data))]]
 
 
 # --- frames and messages ---
@@ -161,43 +129,6 @@ def twins(data: bytes) -> None:
     same("core", *(converse(engine, flags, pieces) for engine in engines))
 
 
-def drop_in(data: bytes) -> None:
-    """The Sans-I/O protocol of picows.websockets: the same frames and answers, however they are cut."""
-    from picows.websockets.client import ClientProtocol
-    from picows.websockets.exceptions import ProtocolError
-    from picows.websockets.extensions.permessage_deflate import PerMessageDeflate
-    from picows.websockets.protocol import State
-    from picows.websockets.server import ServerProtocol
-    from picows.websockets.uri import parse_uri
-
-    if len(data) < 3:
-        return
-    flags, first, second = data[:3]
-
-    def read(pieces: list[bytes]) -> Any:
-        is_client = bool(flags & 1)
-        protocol: Any = (
-            ClientProtocol(parse_uri("ws://h/"), max_size=LIMIT, state=State.OPEN)
-            if is_client
-            else ServerProtocol(max_size=LIMIT, state=State.OPEN)
-        )
-        if flags & 2:
-            no_context, bits = bool(flags & 4), 9 if flags & 4 else 15
-            protocol.extensions = [PerMessageDeflate(no_context, no_context, bits, bits)]
-        events, answers = [], b""
-        for piece in pieces:
-            try:
-                protocol.receive_data(piece)
-            except ProtocolError:  # whoever feeds it after EOF is told so, as by websockets
-                break
-            events += protocol.events_received()
-            answers += b"".join(protocol.data_to_send())
-        error = protocol.parser_exc
-        return events, protocol.close_code, protocol.close_reason, repr(error), b"" if is_client else answers
-
-    same("frames", *map(read, ways(data[3:], first, second)))
-
-
 # --- the handshake ---
 
 
@@ -206,7 +137,7 @@ def request(data: bytes) -> None:
     if len(data) < 1:
         return
     sent = data[1:]
-    same("a request", *(_answer(ServerHandshake(scan_upgrade), pieces) for pieces in _cut(sent, data[0])))
+    same("a request", *(_answer(ServerHandshake(scan_upgrade), pieces) for pieces in ways_of_heads(sent, data[0])))
     answer = same("a whole request", *(_answer(ServerHandshake(scan), [sent]) for scan in (None, scan_upgrade)))
     found = scan_upgrade(sent)
     if found is not None:
@@ -222,15 +153,6 @@ def _core() -> list[Any]:
     with contextlib.suppress(ModuleNotFoundError):
         return [_engine.load("core")]
     return []
-
-
-def _cut(data: bytes, first: int) -> list[list[bytes]]:
-    """Ways in which no read has a whole head of more than a byte before its last one."""
-    middle = 1 + first * max(0, len(data) - 2) // 255
-    ways = [[data[:1], data[1:]], [data[:1], data[1:middle], data[middle:]]]
-    if len(data) <= _BYTEWISE:
-        ways.append([data[at : at + 1] for at in range(len(data))])
-    return [[piece for piece in pieces if piece] for pieces in ways]
 
 
 def _answer(handshake: ServerHandshake, pieces: list[bytes]) -> Any:
@@ -260,7 +182,7 @@ def response(data: bytes) -> None:
     """The client's half."""
     if len(data) < 1:
         return
-    same("a response", *(_outcome(pieces) for pieces in _cut(data[1:], data[0])))
+    same("a response", *(_outcome(pieces) for pieces in ways_of_heads(data[1:], data[0])))
 
 
 def _outcome(pieces: list[bytes]) -> Any:
@@ -285,7 +207,7 @@ def head(data: bytes) -> None:
     if len(data) < 1:
         return
     is_request = bool(data[0] & 1)
-    same("a head", *(_read_head(is_request, pieces) for pieces in _cut(data[1:], data[0] & 254)))
+    same("a head", *(_read_head(is_request, pieces) for pieces in ways_of_heads(data[1:], data[0] & 254)))
     for parse in (parse_request, parse_response):
         try:
             message: Any = parse(data[1:])
@@ -379,10 +301,13 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "messages": messages,
     "twins": twins,
-    "drop_in": drop_in,
     "request": request,
     "response": response,
     "head": head,
     "url": url,
     "deflate": compressed,
 }
+if sys.version_info >= (3, 11) and getattr(importlib.util.find_spec("picows.websockets"), "origin", None):
+    from fuzz import drop_in
+
+    TARGETS.update(drop_in.TARGETS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz.promises import Broken
 
 from . import run, seeds, targets
 
@@ -45,7 +46,7 @@ def test_a_parser_that_forgets_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
             self._tail = b""
 
     monkeypatch.setattr(targets, "FrameParser", Forgetful)
-    with pytest.raises(targets.Broken, match="frames"):
+    with pytest.raises(Broken, match="frames"):
         targets.frames((run.CORPUS / "frames/text").read_bytes())
 
 

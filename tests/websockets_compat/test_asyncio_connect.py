@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from fixtures.certificates import Certificates, make_certificates
 from fixtures.compat import (
+    OURS,
     Library,
     Lines,
     assert_same,
     attempt,
     clean,
     raw_server,
+    run,
     seen,
     silent,
     skip_unless_comparable,
@@ -105,6 +107,25 @@ def test_answers_that_do_not_accept(answer: bytes, extra: str) -> None:
             return outcome, len(heads)
 
     assert_same(scenario)
+
+
+@pytest.mark.parametrize(
+    ("location", "name", "words"),
+    [
+        (b"Location: //[", "InvalidURI", "//[ isn't a valid URI: Invalid IPv6 URL"),
+        (b"Location: ws://a]b/", "InvalidURI", "ws://a]b/ isn't a valid URI: Invalid IPv6 URL"),
+        (b"Location: /a\r\nLocation: /b", "InvalidHeader", "invalid Location header: multiple values"),
+    ],
+    ids=["bracket", "other bracket", "two"],
+)
+def test_redirects_to_nowhere(location: bytes, name: str, words: str) -> None:
+    """What a server gets wrong is an exception of the library; with websockets it is a ValueError or a LookupError."""
+
+    async def scenario() -> Any:
+        async with raw_server(answers(b"HTTP/1.1 302 x\r\n" + location + b"\r\n\r\n"), opens=False) as port:
+            return await attempt(OURS.connect(port))
+
+    assert run(scenario()) == (name, words, "")
 
 
 def test_the_request() -> None:

@@ -35,6 +35,7 @@ REQUESTS = {
     "version": GET.replace(b"13", b"12") + b"\r\n",
     "short key": GET.replace(b"AA==", b"A=") + b"\r\n",
     "other protocol": GET.replace(b"websocket", b"h2c") + b"\r\n",
+    "target that is not ASCII": GET.replace(b"/p", b"/\xff") + b"\r\n",
     "long line": b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n",
     "many headers": REQUEST + b"a: b\r\n" * 200 + b"\r\n",
     "origin a": GET + b"Origin: http://a\r\n\r\n",

@@ -6,8 +6,9 @@ import os
 import urllib.parse
 from typing import Protocol
 
+from ._opening import single
 from .datastructures import Headers, HeadersLike
-from .exceptions import InvalidStatus, SecurityError
+from .exceptions import InvalidStatus, InvalidURI, SecurityError
 from .uri import WebSocketURI, parse_uri
 
 MAX_REDIRECTS = int(os.environ.get("WEBSOCKETS_MAX_REDIRECTS", "10"))
@@ -38,13 +39,21 @@ def follow_redirect(
 
     Returns:
         The new URI, or the exception to raise.
+
+    Raises:
+        InvalidHeader: there are several Location headers.
+        InvalidURI: the new URI is not one that can be connected to.
     """
     if not isinstance(exc, InvalidStatus) or exc.response.status_code not in _REDIRECTS:
         return exc
-    location = exc.response.headers.get("Location")
+    location = single(exc.response.headers, "Location")
     if location is None:
         return exc
-    old, uri = connector.ws_uri, urllib.parse.urljoin(connector.uri, location)
+    old = connector.ws_uri
+    try:
+        uri = urllib.parse.urljoin(connector.uri, location)
+    except ValueError as error:  # of brackets, before there are any parts to check
+        raise InvalidURI(location, str(error)) from None
     new = parse_uri(uri)
     if old.secure and not new.secure:
         return SecurityError(f"cannot follow redirect to non-secure URI {uri}")

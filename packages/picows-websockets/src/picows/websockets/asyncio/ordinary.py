@@ -75,8 +75,8 @@ class OrdinaryRequests:
             None if this is not an ordinary request; nothing has happened then.
         """
         found = engine.scan_upgrade(data)
-        if found is None:
-            return None
+        if found is None or not found[1].isascii():
+            return None  # the engine leaves other bytes in a target to its users; websockets refuses them
         size, _, accept = found
         head = data[:size]
         telling = _TELLING.findall(head)
