@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="benchmarks/peers needs Python 3.11")
 
 
-@pytest.fixture
-def peers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def peers() -> Iterator[Any]:
     """Imports a module of benchmarks/peers; those are forgotten at the end."""
     before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks/peers"))
-    yield importlib.import_module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks/peers"))
+        yield importlib.import_module
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(ROOT / "benchmarks")):
             del sys.modules[name]
