@@ -19,7 +19,8 @@ if importlib.util.find_spec("hypothesis"):
     import hypothesis
 
     # Its limit of 200 ms for an example is one of the machine's, which others use meanwhile: pytest-timeout has ours
-    hypothesis.settings.register_profile("picows", deadline=None)
+    examples = int(os.environ.get("PICOWS_EXAMPLES", 100))  # of each property test; `hatch run properties` has more
+    hypothesis.settings.register_profile("picows", deadline=None, max_examples=examples)
     hypothesis.settings.load_profile("picows")
 
 

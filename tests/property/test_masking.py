@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picows.pure import mask as kernels
@@ -80,7 +80,6 @@ def test_the_key_goes_on_wherever_the_payload_is_cut(kernel: Kernel, size: int) 
 
 
 @EACH
-@settings(max_examples=200, deadline=None)
 @given(payload=st.binary(max_size=1500), key=st.binary(min_size=4, max_size=4), times=st.integers(1, 8))
 def test_any_payload(kernel: Kernel, payload: bytes, key: bytes, times: int) -> None:
     assert kernel(payload * times, as_number(key)) == naive(payload * times, key)
