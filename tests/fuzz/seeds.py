@@ -221,6 +221,14 @@ def all_seeds() -> Iterator[tuple[str, str, bytes]]:
     for name in ("text", "fragments", "close", "rsv2"):
         yield "frames", f"client-{name}", b"\x01\x55\xaa" + stream(FRAMES[name], False)
         yield "messages", f"client-{name}", b"\x01\x55\xaa" + stream(FRAMES[name], False)
+    for side, key in ((1, KEY), (0, None)):
+        for name, size in (("small", 5), ("16-bits", 300), ("64-bits", 1 << 17)):  # with a limit that allows it
+            yield (
+                "frame_codec",
+                f"{('client', 'server')[side]}-{name}",
+                bytes([40 | side]) + header(BINARY, size, key=key),
+            )
+    yield "frame_codec", "client-gets-a-mask", b"\x28" + build(TEXT, b"no", key=KEY)
     for name, payload in compressed():
         yield "deflate", name, b"\x80\x55\xaa\x40" + payload
         whole = build(TEXT, payload, rsv=4, key=KEY)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fuzz.promises import Broken
 
-from . import run, seeds, targets
+from . import c_coverage, run, seeds, targets
 
 SANITIZE = ["-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 INPUTS = [(target, path) for target in run.IN_PYTHON for place in run.seeds(target) for path in sorted(place.iterdir())]
@@ -37,6 +37,14 @@ def test_in_c(target: str, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
+def test_the_corpus_reaches_the_frame_codec(tmp_path: Path) -> None:
+    """T11, for what every byte of a peer goes through; `hatch run fuzz-coverage` shows the other files."""
+    if shutil.which("clang") is None or not shutil.which(c_coverage.tool("llvm-profdata")):
+        pytest.skip("needs clang and LLVM's tools: apt-get install clang llvm")
+    program, counts = c_coverage.profile("frame_codec", tmp_path, run.seeds("frame_codec"))
+    assert c_coverage.share(c_coverage.summaries(program, counts)["frame_codec.h"]) >= c_coverage.TARGET_PERCENT
+
+
 def test_a_parser_that_forgets_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The targets can fail."""
 
@@ -57,5 +65,5 @@ def test_the_corpus_has_every_seed() -> None:
 
 def test_the_corpus_is_small() -> None:
     files = [path for path in run.CORPUS.rglob("*") if path.is_file()]
-    assert len(files) < 300
+    assert len(files) < 350
     assert sum(path.stat().st_size for path in files) < 500_000
