@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from picows.deadlines import Deadlines
+from picows.keepalive import STALL_S
 
 from .._pings import choose_payload, take_acknowledged
 from ..exceptions import ConnectionClosed
@@ -57,6 +58,10 @@ class Pings:
                 waiter.set_result(latency)
         return latency
 
+    def sent_at(self, waiter: asyncio.Future[float]) -> float:
+        """When the ping with this waiter was sent, which has no pong yet."""
+        return next(sent_at for one, sent_at in self._waiting.values() if one is waiter)
+
     def give_up(self, exc: ConnectionClosed) -> None:
         """No pong will come any more."""
         waiting, self._waiting = self._waiting, {}
@@ -67,16 +72,20 @@ class Pings:
 
 
 class Keepalive:
-    """Pings a connection every `ping_interval`, and closes it when a pong takes longer than `ping_timeout`."""
+    """Pings a connection every `ping_interval`, and closes it when a pong takes longer than `ping_timeout`.
 
-    __slots__ = ("_connection", "_is_due", "_late", "_loop", "_next", "_waiter")
+    A pong that is late because our own loop was blocked has probably arrived and was not read: websockets closes the
+    connection, here it gets a moment.
+    """
+
+    __slots__ = ("_connection", "_had_grace", "_is_due", "_late", "_loop", "_next", "_waiter")
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._connection: Connection | None = connection
         self._loop = loop
         self._waiter: asyncio.Future[float] | None = None
         #: The next ping is due, and waits for the last one's pong.
-        self._is_due = False
+        self._is_due = self._had_grace = False
         #: Where the time runs until the pong is late, and until the next ping.
         self._late: Deadlines[Keepalive] | None = None
         self._next = deadlines(loop, connection.ping_interval or 0, Keepalive._on_due)
@@ -103,7 +112,7 @@ class Keepalive:
         connection = self._connection
         if connection is None or connection.protocol.state is not OPEN:
             return
-        self._is_due = False
+        self._is_due = self._had_grace = False
         self._next = deadlines(self._loop, connection.ping_interval or 0, Keepalive._on_due)
         self._next.add(self)
         self._waiter = connection._send_keepalive_ping()
@@ -124,8 +133,22 @@ class Keepalive:
 
     def _on_timeout(self) -> None:
         self._late = None
-        connection = self._connection
-        if connection is not None and connection.protocol.state is OPEN:
-            if connection.protocol.debug:
-                connection.logger.debug("- timed out waiting for keepalive pong")
-            connection._close_failing(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        connection, waiter = self._connection, self._waiter
+        if connection is None or waiter is None or connection.protocol.state is not OPEN:
+            return
+        if waiter.done():  # in this turn of the loop: `_on_pong` comes in the next one
+            return
+        if not self._had_grace and self._was_blocked(connection, waiter):
+            self._had_grace = True
+            self._late = deadlines(self._loop, STALL_S, Keepalive._on_timeout)
+            self._late.add(self)
+            return
+        if connection.protocol.debug:
+            connection.logger.debug("- timed out waiting for keepalive pong")
+        connection._close_failing(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+
+    def _was_blocked(self, connection: Connection, waiter: asyncio.Future[float]) -> bool:
+        pings, timeout = connection._pings, connection.ping_timeout
+        if pings is None or timeout is None:
+            return False
+        return self._loop.time() - pings.sent_at(waiter) - timeout >= STALL_S
