@@ -96,7 +96,8 @@ def test_a2_what_is_there_and_what_is_declared(talk: Talk, client: bool, size: i
         connection = talk(client=client, max_message_size=1000, max_frame_size=(1 << 63) - 1)
         connection.feed_frame(BINARY, b"abc", fin=False)
         head = header(CONT, size, key=None if client else KEY)
-        connection.feed(*bytewise(head, 1 if is_bytewise else len(head)))
+        pieces = bytewise(head, 1 if is_bytewise else len(head))
+        assert retained(lambda connection=connection, pieces=pieces: connection.feed(*pieces))[1] < 64 * KIB
         assert close_code(connection) == 1009
         error = closed(connection).__cause__
         assert isinstance(error, WSMessageTooBigError)
@@ -251,9 +252,11 @@ def test_a5_the_limit_is_one_of_the_message(talk: Talk, client: bool) -> None:
         connection.feed(*bytewise(fragments(connection, BINARY, *[b"x" * 100] * 10), size))
         assert recv(connection) == b"x" * 1000
         data = b"".join(connection.frame(CONT if at else BINARY, b"x" * 100, fin=False) for at in range(10))
-        connection.feed(*bytewise(data, size))
+        pieces = [*bytewise(data, size), *bytewise(header(CONT, 100, key=None if client else KEY), size)]
+        feed = connection.feed
+        assert retained(lambda feed=feed, pieces=pieces: feed(*pieces[:-1]))[0] < 64 * KIB
         assert connection.written() == b""
-        connection.feed(*bytewise(header(CONT, 100, key=None if client else KEY), size))
+        assert retained(lambda feed=feed, pieces=pieces: feed(pieces[-1]))[1] < 64 * KIB
         assert close_code(connection) == 1009
 
 

@@ -76,7 +76,10 @@ def test_c2_exactly_at_the_limit(talk: Talk, client: bool, size: int, pieces: in
         data = message(payload, client, pieces)
         for step in (1, len(data)):
             connection = talk(client=client, codec=codec(client), max_message_size=size)
-            connection.feed(*bytewise(data, step))
+            parts = bytewise(data, step)
+            kept, peak = retained(lambda connection=connection, parts=parts: connection.feed(*parts))
+            assert kept <= size + 128 * KIB  # with the inflater
+            assert peak <= (3 if pieces > 1 else 2) * size + 256 * KIB
             if is_delivered:
                 assert recv(connection) == b"x" * size
                 assert connection.written() == b""

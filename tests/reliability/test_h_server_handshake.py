@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 from fixtures.clock import ClockLoop
+from fixtures.feeding import retained
 from fixtures.peers import header_of, request_head
 from fixtures.places import Place, ask
 from fixtures.requests import ENDLESS, KEYS, LENIENT, MALFORMED, MANY_HEADERS, OTHERS, WRONG, raw, request
@@ -22,6 +23,8 @@ from picows.handshake import ClientHandshake
 from picows.head import MAX_LINE_LENGTH
 from picows.options import ConnectionOptions
 from picows.url import parse_url
+
+KIB = 1024
 
 
 async def statuses(place: Place, requests: Dict[str, Tuple[bytes, int]], cut: int = 0) -> Dict[str, int]:
@@ -66,15 +69,19 @@ async def test_h1_h2_limits(place: Place, cut: int, caplog: Any) -> None:
 
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX: "], ids=["line", "header"])
 def test_h1_an_endless_line_is_refused_after_8193_bytes(engine: Any, start: bytes) -> None:
+    line, more = start.rsplit(b"\n")[-1], b"a" * 2**20
     handshake = Handshake(engine)
-    line = start.rsplit(b"\n")[-1]
     handshake.feed(start + b"a" * (MAX_LINE_LENGTH - len(line)))
     assert handshake.wire.chunks == []
     handshake.feed(b"a")
     assert re.match(rb"HTTP/1.1 4(14|31) ", b"".join(handshake.wire.chunks))
-    handshake.feed(b"a" * 2**20)
+    handshake.feed(more)
     assert len(handshake.wire.chunks) == 1
+    other = Handshake(engine, handshake.loop)  # the engine's read buffer has grown already, and is shared
+    kept, _ = retained(lambda: other.feed(start + more))
+    other.wire._lose(None)
     handshake.end()
+    assert kept < 64 * KIB
 
 
 class Handshake:
@@ -148,6 +155,19 @@ def test_h3_stalled_handshakes_cost_the_loop_nothing(engine: Any) -> None:
 
 async def test_h4_many_headers_with_upgrade_last(place: Place, caplog: Any) -> None:
     await check(place, MANY_HEADERS, caplog)
+
+
+def test_h4_headers_beyond_the_limit_are_not_kept(engine: Any) -> None:
+    for count in (129, 10_000):
+        data = MANY_HEADERS[f"{count} headers"][0]
+        loop = ClockLoop()
+        handshakes = [Handshake(engine, loop) for _ in range(2)]  # the first makes the engine's read buffer
+        kept = [retained(lambda one=one, data=data: one.feed(data))[0] for one in handshakes]  # type: ignore[misc]
+        answers = [b"".join(one.wire.chunks)[:13] for one in handshakes]
+        handshakes[0].wire._lose(None)
+        handshakes[1].end()
+        assert answers == [b"HTTP/1.1 431 "] * 2
+        assert kept[1] < 64 * KIB
 
 
 async def test_h5_malformed_host_and_target(place: Place, caplog: Any) -> None:

@@ -8,8 +8,9 @@ import ssl
 from typing import Any, Dict, List, Optional
 
 import pytest
+from fixtures.feeding import retained_by
 from fixtures.peers import RawPeer, close_frame
-from fixtures.places import Place
+from fixtures.places import Place, refused_by
 from fixtures.proxies import HTTPProxy
 from fixtures.sockets import port_of, settle, until
 from fixtures.wire import TEXT, build
@@ -151,11 +152,19 @@ async def test_l5_only_the_proxy_sees_its_credentials(place: Place) -> None:
 async def test_l5_the_body_of_a_407_is_limited(place: Place) -> None:
     body = b"a" * 10_000_000
     answer = b"HTTP/1.1 407 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
     async with HTTPProxy(answer=answer) as proxy:
-        with pytest.raises(Exception, match="407") as caught:
-            await place.message_client("ws://a/", proxy=proxy.url())
-        assert len(str(caught.value)) < 1000
-        caught.value.__traceback__ = None
+
+        async def attempt() -> Exception:
+            error = await refused_by(lambda: place.message_client("ws://a/", proxy=proxy.url()))
+            await proxy.all_closed()
+            return error
+
+        error = await attempt()
+        assert "407" in str(error)
+        assert len(str(error)) < 1000
+        del error
+        assert await retained_by(attempt) < 128 * 1024
 
 
 async def test_l5_no_proxy_is_honoured_by_the_drop_in(monkeypatch: Any) -> None:

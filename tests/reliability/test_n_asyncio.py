@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import weakref
 from typing import Any, List, Set
 
@@ -267,14 +268,24 @@ def test_n7_the_second_receiver_is_refused(talk: Any, client: bool, second: str)
 
 
 async def test_n8_the_library_never_blocks(place: Place) -> None:
+    """So it is in every test with `place`; this one also shows that a call that blocks would be found."""
     blockbuster = pytest.importorskip("blockbuster", reason="blockbuster is not installed: pip install blockbuster")
-    with blockbuster.blockbuster_ctx():
-        server = await place.serve_messages()
-        client = await place.message_client(server)
-        for message in ("x", b"x" * 100_000):
-            await client.send(message)
-            assert await client.recv() == message
-        await client.close()
+    server = await place.serve_messages()
+    client = await place.message_client(server)
+    for message in ("x", b"x" * 100_000):
+        await client.send(message)
+        assert await client.recv() == message
+
+    class Sleepy(place.engine.WSListener):  # type: ignore[misc, name-defined]
+        def on_ws_connected(self, transport: Any) -> None:
+            with pytest.raises(blockbuster.BlockingError, match=r"time\.sleep"):
+                time.sleep(0)
+            found.append(transport)
+
+    found: List[Any] = []
+    await place.connect(Sleepy, server)
+    assert len(found) == 1
+    await client.close()
 
 
 @pytest.mark.parametrize("stage", ["idle", "handshake", "open", "closing"])

@@ -118,6 +118,7 @@ class HeadReader:
         return 0
 
     def _error(self, description: str, status: int = 400) -> WSInvalidMessageError:
+        del self._buffer[MAX_HEAD_SIZE:]  # one read may be much more, and who was refused may take a while to leave
         return message_error(description, self.received, status)
 
 
