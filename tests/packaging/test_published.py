@@ -185,3 +185,13 @@ def test_the_table_of_uvicorn(uvicorn_page: Any) -> None:
         "|---|--:|--:|",
         "| one connection, one message under way, asyncio | 50.0 | 123 (2.47) |",
     ]
+
+
+def test_the_performance_page_shows_the_instructions_that_are_kept(peers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page = peers("asv_page")
+    text = page.PAGE.read_text("utf-8")
+    (between,) = re.findall(f"{re.escape(page.BEGIN)}(.*?){re.escape(page.END)}", text, re.DOTALL)
+    kept = [page.block(json.loads(path.read_text("utf-8"))) for path in page.kept()]
+    assert between.strip() in kept, "python benchmarks/asv_page.py writes the page anew from what is kept"
+    assert "| | |" not in between
