@@ -55,7 +55,8 @@ async def test_shapes_change_no_byte(local: Net, shape: str, size: int) -> None:
         peer.write(DATA)
         peer.writer.write_eof()
         assert await read_all(peer) == (DATA, "end")
-        assert dict(proxy.faults) == ({} if shape == "whole" else {shape: 1})
+        assert dict(proxy.shapes) == ({} if shape == "whole" else {shape: 1})
+        assert proxy.fault_count == 0
 
 
 @pytest.mark.parametrize("after", [0, 1, 5000])
@@ -99,6 +100,30 @@ async def test_a_stall_ends_and_a_blackhole_does_not(local: Net) -> None:
         peer.write(b"efgh")
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(peer.reader.readexactly(3), 0.05)
+
+
+async def test_a_restart_ends_everything_and_comes_back(local: Net) -> None:
+    server = await local.raw_server(echo)
+    plans = [Plan(), Plan(fault="restart", after=2, stall_s=0.05), Plan()]
+    async with ChaosProxy(server.sockets[0].getsockname()[:2], plan=plans.__getitem__) as proxy:
+        port = proxy.port
+        bystander, peer = [RawPeer(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(2)]
+        bystander.write(b"x")
+        assert await bystander.reader.readexactly(1) == b"x"
+        peer.write(b"abcd")
+        assert (await read_all(peer))[1] == (await read_all(bystander))[1] == "reset"
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        for each in (peer, bystander):
+            await each.aclose()
+        while proxy.port:
+            with contextlib.suppress(ConnectionRefusedError):
+                again = RawPeer(*await asyncio.open_connection("127.0.0.1", port))
+                break
+        again.write(b"y")
+        assert await again.reader.readexactly(1) == b"y"
+        await again.aclose()
+        assert dict(proxy.faults) == {"restart": 1}
 
 
 async def test_the_target_learns_of_a_client_that_is_gone(local: Net) -> None:
