@@ -1,11 +1,16 @@
 """T15, O3: the k-th read or write fails, for k = 1 to 200 and every errno: the connection ends once, whoever waits is
-told, nothing is torn, and nothing reaches the loop's exception handler."""
+told, nothing is torn, and nothing reaches the loop's exception handler.
+
+Above k = 20 each place gets two of the twelve errnos; with PICOWS_TEST_EVERY_ERRNO=1 all of them, in half a minute for
+each engine.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from typing import Any, Awaitable, Callable, Dict, List, Tuple
 
@@ -20,6 +25,7 @@ from picows import ws_connect, ws_create_server
 from picows.errors import WSConnectionClosed, WSHandshakeError
 
 LAST = 200
+IS_FULL = bool(os.environ.get("PICOWS_TEST_EVERY_ERRNO"))
 EVERY_ERRNO = pytest.mark.parametrize("number", ERRNOS, ids=lambda number: errno.errorcode[number])
 Outcome = List[Any]
 
@@ -52,8 +58,8 @@ def counting(engine: Any) -> Any:
 
 
 def places(number: int) -> List[int]:
-    """Which k for this errno: the first 20, and then so that each is there for two of the errnos."""
-    return [k for k in range(1, LAST + 1) if k <= 20 or k % 6 == ERRNOS.index(number) % 6]
+    """Which k for this errno: the first 20, and then so that each is there for two of the errnos, or all."""
+    return [k for k in range(1, LAST + 1) if IS_FULL or k <= 20 or k % 6 == ERRNOS.index(number) % 6]
 
 
 class Waiters:
@@ -241,7 +247,8 @@ def test_t15_send_fails_with_every_errno(engine: Any, client: bool) -> None:
 
 
 @SIDES
-def test_t15_send_fails_under_the_drop_in(engine: Any, client: bool) -> None:
+@pytest.mark.parametrize("k", [0, 1, 2, 17])
+def test_t15_send_fails_under_the_drop_in(engine: Any, client: bool, k: int) -> None:
     """As above, for `picows.websockets`: also who waits for a pong is told."""
     library = load_drop_in(engine)
 
@@ -256,6 +263,9 @@ def test_t15_send_fails_under_the_drop_in(engine: Any, client: bool) -> None:
             url = f"ws://127.0.0.1:{port_of(server)}"
             connection = await library.connect(url, proxy=None, compression=None)
             own, peer = (connection, await served.get()) if client else (await served.get(), connection)
+            for at in range(k):
+                await own.send(f"message {at}")
+                assert await peer.recv() == f"message {at}"
             receiving = [asyncio.ensure_future(side.recv()) for side in (own, peer)]
             pong = await own.ping("never answered in time")
             with contextlib.suppress(library.ConnectionClosed):
@@ -270,6 +280,43 @@ def test_t15_send_fails_under_the_drop_in(engine: Any, client: bool) -> None:
             assert own.close_code == peer.close_code == 1006
 
     run_with_failing_sends(fail)
+
+
+async def test_t15_recv_k_fails_under_the_drop_in(local: Net, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's k-th read of its socket, in its handshake too: what came before has been received."""
+    library = load_drop_in(engine)
+    # aiofastnet reads without Python's socket
+    monkeypatch.setitem(library.connect.__init__.__globals__, "resolve_aiofastnet", lambda wanted: False)
+
+    async def talk(connection: Any) -> None:
+        with contextlib.suppress(library.ConnectionClosed):
+            for at in range(LAST):
+                await connection.send(f"message {at}")
+                await connection.recv()  # so that each message is a read
+
+    async def attempt(address: Any, k: int) -> bool:
+        """Whether the handshake was over when it failed."""
+        sock = FailingSocket()
+        sock.fails, sock.at, sock.number = "recv", k, ERRNOS[k % len(ERRNOS)]
+        sock.connect(address)
+        received: List[str] = []
+        try:
+            connection = await library.connect("ws://localhost/", sock=sock, proxy=None, close_timeout=2)
+        except (OSError, EOFError, library.InvalidHandshake):
+            return False
+        with pytest.raises(library.ConnectionClosed):
+            while True:
+                received.append(await connection.recv())
+                await connection.send("next")
+        assert received == [f"message {at}" for at in range(len(received))]
+        assert connection.close_code == 1006
+        await connection.close()
+        return True
+
+    async with library.serve(talk, "127.0.0.1", 0, logger=silent(), close_timeout=1) as server:
+        address = server.sockets[0].getsockname()
+        outcomes = [await asyncio.wait_for(attempt(address, k), 10) for k in [*range(1, 21), *range(21, LAST, 20)]]
+    assert outcomes == [False] + [True] * (len(outcomes) - 1)
 
 
 @pytest.mark.parametrize(("fails", "is_secure"), [("recv", False), ("recv", True), ("send", True)])
