@@ -8,11 +8,12 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["picows"]):
-    from targets import TARGETS
+    from targets import find
+
+    target = find(sys.argv.pop(1))
 
 if __name__ == "__main__":
     logging.getLogger("picows").addHandler(logging.NullHandler())
     logging.getLogger("picows").propagate = False  # here, not in targets.py: the tests that share its process read logs
-    name = sys.argv.pop(1)
-    atheris.Setup(sys.argv, TARGETS[name])
+    atheris.Setup(sys.argv, target)
     atheris.Fuzz()

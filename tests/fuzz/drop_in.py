@@ -1,7 +1,6 @@
 """The targets about picows.websockets: its frames, and the HTTP that it reads by itself.
 
-Imported by `targets` where picows.websockets is installed, and not within the functions there: atheris sees only what
-is imported while it looks.
+What they use is imported here and not within them: atheris sees only what is imported while it looks.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ all, and does the same with the same bytes each time.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import sys
 from typing import Any, Callable, Optional
 
 from fixtures.wire import Connection
@@ -307,7 +305,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "url": url,
     "deflate": compressed,
 }
-if sys.version_info >= (3, 11) and getattr(importlib.util.find_spec("picows.websockets"), "origin", None):
-    from fuzz import drop_in
 
-    TARGETS.update(drop_in.TARGETS)
+
+def find(name: str) -> Callable[[bytes], None]:
+    """A target by its name. Those of picows.websockets are imported for that: atheris takes seconds for its modules."""
+    if name.startswith("drop_in"):
+        from fuzz import drop_in
+
+        return drop_in.TARGETS[name]
+    return TARGETS[name]

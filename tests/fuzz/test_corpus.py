@@ -20,7 +20,7 @@ INPUTS = [(target, path) for target in run.IN_PYTHON for place in run.seeds(targ
 def test_in_python(target: str, path: Path) -> None:
     if run.lacks(target):
         pytest.skip(f"needs {run.NEEDS[target]}")
-    targets.TARGETS[target](path.read_bytes())
+    targets.find(target)(path.read_bytes())
 
 
 @pytest.mark.timeout(300)  # of which the compiler may need most, on a busy machine
