@@ -147,8 +147,9 @@ async def serve(options: argparse.Namespace) -> None:
     engine = _engine.load(options.engine)
     server = await listen(engine, options)
     servers = [server]
-    if options.send_buffer:  # connections inherit it
-        server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
+    if options.kernel_buffer:  # connections inherit it
+        for direction in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, direction, options.kernel_buffer)
     ready = {"port": server.sockets[0].getsockname()[1]}
     if options.certificate:
         # Of TLS after a reset asyncio logs every write, and until then is_closing() of the transport is false.
@@ -199,7 +200,7 @@ def main() -> None:
     parser.add_argument("--ping", type=float, default=0)
     parser.add_argument("--max-size", type=int, default=0, help="of frames and messages; 0 is what the layer has")
     parser.add_argument("--write-limit", type=int, default=0, help="max_write_buffer_size; 0 is none")
-    parser.add_argument("--send-buffer", type=int, default=0, help="of the kernel, for each connection; 0 as it likes")
+    parser.add_argument("--kernel-buffer", type=int, default=0, help="bytes, each way; 0 is as the kernel likes")
     parser.add_argument("--certificate", default="", help="a file with key and certificates")
     options = parser.parse_args()
     loop = make_loop(options)

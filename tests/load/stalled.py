@@ -123,10 +123,10 @@ def compare(report: Report, engine: str, options: Any) -> None:
     """Broadcasts without and with the one who is stalled."""
     order = f"broadcast {options.seconds} {options.interval} {options.size}"
     kernel = 16 * options.size  # what the kernel keeps would hide for long that somebody reads nothing
-    more: Dict[str, Any] = {"write_limit": options.limit, "send_buffer": kernel, "close_timeout": 1}
+    more: Dict[str, Any] = {"write_limit": options.limit, "kernel_buffer": kernel, "close_timeout": 1}
     limit = options.limit
     if options.layer == "drop-in":
-        more = {"ping": PING_S, "send_buffer": kernel, "close_timeout": 1}
+        more = {"ping": PING_S, "kernel_buffer": kernel, "close_timeout": 1}
         limit = int((2 * PING_S + 1 + PING_S) / options.interval) * options.size
     with Server(engine, options, **more) as server:
         socks = [upgrade(server.port, number) for number in range(options.count)]

@@ -27,6 +27,7 @@ SCRIPTS = {
     "stalled.py --count 20 --seconds 0.5 --interval 0.01 --layer drop-in": ["p99 of others", "memory of a slow reader"],
     "soak.py --seconds 2 --workers 4": ["messages lost", "errors", "server: tasks left", "client: memory has grown by"],
     "soak.py --seconds 1 --workers 2 --layer drop-in": ["messages lost", "errors", "client: tasks left"],
+    "hostile.py --count 10 --size 4096": ["partial head: memory of one", "messages unread: connections missing"],
     "halfopen.py --ping 0.2": ["SIGSTOP: noticed after", "SIGKILL: noticed after"],
 }
 COUNTS = (
