@@ -55,6 +55,7 @@ def run(tmp_path: Path) -> Any:
             package.mkdir(parents=True)
             (package / "__init__.py").write_text(core)
         variables = {name: value for name, value in os.environ.items() if not name.startswith("PICOWS_")}
+        variables.pop("PYTHONWARNINGS", None)  # `hatch run strict`: here a warning is what is wanted
         if wanted is not None:
             variables["PICOWS_IMPL"] = wanted
         # Of this process's path only what third parties installed; an installed core is not among it.
