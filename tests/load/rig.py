@@ -18,10 +18,18 @@ from typing import Any, Iterator, List, Tuple, TypeVar, Union
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from fixtures.deflated import RSV1, deflated  # noqa: E402
 from fixtures.peers import request_head  # noqa: E402
 from fixtures.wire import BINARY, CLOSE, CONT, KEY, PING, PONG, TEXT, build, close_payload  # noqa: E402
 
-__all__ = ["BINARY", "CONT", "PING", "PONG"]  # for the scripts, which must not look for fixtures themselves
+__all__ = [
+    "BINARY",
+    "CONT",
+    "PING",
+    "PONG",
+    "RSV1",
+    "deflated",
+]  # for the scripts, which must not look for fixtures themselves
 
 TIMEOUT_S = 30
 P = TypeVar("P", bound="Process")
@@ -135,10 +143,10 @@ def connect(port: int, number: int = 0, receive_buffer: int = 0) -> socket.socke
     return sock
 
 
-def upgrade(port: int, number: int = 0, receive_buffer: int = 0) -> socket.socket:
-    """A WebSocket connection."""
+def upgrade(port: int, number: int = 0, receive_buffer: int = 0, header: str = "") -> socket.socket:
+    """A WebSocket connection; the request may have one more header."""
     sock = connect(port, number, receive_buffer)
-    sock.sendall(request_head())
+    sock.sendall(request_head(header) if header else request_head())
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         data = sock.recv(4096)
