@@ -392,7 +392,7 @@ async def ws_create_server(
     Args:
         ws_listener_factory: called with the request, before its upgrade headers are checked; may be a coroutine
             function. It returns a WSListener to accept, a WSUpgradeResponseWithListener to decide the response (any
-            HTTP response may be sent), or None for 404. If it raises or is cancelled, the log has it, the client a bare 500.
+            HTTP response may be sent), or None for 404. If it raises or is cancelled, that is logged: a bare 500.
         host: as for `loop.create_server`.
         port: as for `loop.create_server`.
         websocket_handshake_timeout: seconds from accepting a connection to its 101; None is no limit. `open_timeout`
