@@ -14,6 +14,7 @@ from picows.enums import WSCloseCode, WSMsgType
 
 #: The classes that users see. WSProtocol is known to the event loop alone.
 CLASSES = [
+    "DeflateCodec",
     "MemoryBuffer",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -22,7 +23,7 @@ CLASSES = [
     "WSMessageListener",
     "WSTransport",
 ]
-FUNCTIONS = ["make_protocol", "scan_upgrade", "ws_broadcast", "describe"]
+FUNCTIONS = ["make_protocol", "scan_upgrade", "ws_broadcast", "sort_for_broadcast", "describe"]
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 
 

@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Sent, close_payload
 
+from picows.deflate import DeflateParameters
 from picows.enums import WSCloseCode, WSMsgType
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
@@ -339,3 +340,22 @@ def test_a_transport_can_be_made_by_hand(connect: Any, engine: Any) -> None:
     assert transport.request is transport.response is transport.close_handshake is None
     transport.send(TEXT, b"x")
     assert connection.written()[:2] == b"\x81\x81"
+
+
+def test_who_may_be_sent_a_broadcast_as_it_is(engine: Any, connect: Any) -> None:
+    def listener(**arguments: Any) -> Any:
+        return engine.WSMessageListener(**arguments)
+
+    plain, closed, streaming, tapped, client = (
+        connect(listener=listener(), client=is_client) for is_client in (False, False, False, False, True)
+    )
+    compressing = connect(listener=listener(codec=engine.DeflateCodec(DeflateParameters(), False)))
+    closed.transport.send_close(1000)
+    streaming.listener._stream_lock = object()
+    tapped.listener._is_tapped = True
+    unopened, stranger = listener(), object()
+    others = [closed.listener, streaming.listener, tapped.listener, compressing.listener, unopened, stranger]
+    transports, rest = engine.sort_for_broadcast(iter([plain.listener, *others, client.listener]))
+    assert transports == [plain.transport, client.transport]
+    assert rest == others
+    assert engine.sort_for_broadcast([]) == ([], [])

@@ -26,10 +26,12 @@ _REQUIRED = (
     "WSCloseInfo",
     "WSCloseHandshake",
     "WSMessageListener",
+    "DeflateCodec",
     "MemoryBuffer",
     "make_protocol",
     "scan_upgrade",
     "ws_broadcast",
+    "sort_for_broadcast",
     "describe",
 )
 

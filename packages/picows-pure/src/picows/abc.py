@@ -221,6 +221,8 @@ class Engine(Protocol):
     WSCloseInfo: Any
     WSCloseHandshake: Any
     WSMessageListener: Any
+    #: permessage-deflate for it; `picows.deflate.DeflateCodec` serves any engine.
+    DeflateCodec: Any
     MemoryBuffer: Any
 
     def make_protocol(
@@ -237,6 +239,9 @@ class Engine(Protocol):
         """Recognise an ordinary upgrade request: the size of its head, its target, Sec-WebSocket-Accept for it."""
 
     def ws_broadcast(self, transports: Iterable[Any], msg_type: int, message: Optional[WSBuffer]) -> None: ...
+    def sort_for_broadcast(self, connections: Iterable[Any]) -> Tuple[List[Any], List[Any]]:
+        """The transports of those that `ws_broadcast` may be called for, and the other connections."""
+
     def describe(self) -> Sequence[Tuple[str, str]]:
         """Rows (what, value) for `python -m picows`."""
         ...

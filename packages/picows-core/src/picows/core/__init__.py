@@ -2,9 +2,10 @@
 
 from .._version import __version__ as __version__
 from ._kernels import simd
-from .broadcast import ws_broadcast
+from .broadcast import sort_for_broadcast, ws_broadcast
 from .buffers import MemoryBuffer
 from .closing import WSCloseHandshake, WSCloseInfo
+from .codec import DeflateCodec
 from .describe import describe
 from .frame import WSFrame
 from .listener import WSListener
@@ -16,6 +17,7 @@ from .upgrade import scan_upgrade
 name = "core"
 
 __all__ = [
+    "DeflateCodec",
     "MemoryBuffer",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -29,5 +31,6 @@ __all__ = [
     "name",
     "scan_upgrade",
     "simd",
+    "sort_for_broadcast",
     "ws_broadcast",
 ]

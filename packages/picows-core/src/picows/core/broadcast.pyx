@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from .messages cimport WSMessageListener
 from .transport cimport WSTransport, as_bytes, check_frame
 from .wire cimport JOIN_LIMIT
 
@@ -53,3 +54,22 @@ cpdef ws_broadcast(transports, int msg_type, message):
             transport._send_frame(first, PyBytes_AS_STRING(payload), size, payload)
         else:
             transport._write_or_gather(PyBytes_AS_STRING(frame), header_size, size)
+
+
+cpdef tuple sort_for_broadcast(connections):
+    """Find out who of many may be sent a message with `ws_broadcast`.
+
+    Args:
+        connections: any objects.
+
+    Returns:
+        The transports of WSMessageListener objects that would send a message now and as it is: they are open, do not
+        compress, and have never sent one in fragments; and all other objects.
+    """
+    cdef list transports = [], others = []
+    for each in connections:
+        if isinstance(each, WSMessageListener) and (<WSMessageListener>each)._sends_plainly():
+            transports.append((<WSMessageListener>each).transport)
+        else:
+            others.append(each)
+    return transports, others

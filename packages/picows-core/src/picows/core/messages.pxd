@@ -27,6 +27,7 @@ cdef class WSMessageListener(MessageReceiver):
     cpdef _on_pong(self, bytes payload)
     cpdef _on_close(self, WSFrame frame)
 
+    cdef bint _sends_plainly(self)
     cdef int _on_fragment(self, WSFrame frame) except -1
     cdef int _begin_message(self, WSFrame frame) except -1
     cdef int _count_fragment(self) except -1

@@ -78,9 +78,7 @@ cdef class WSMessageListener(MessageReceiver):
         self._max_fragment_size = max_fragment_size
         self._max_size = max_message_size
         self._max_fragments = max_fragments
-        self._codec = codec
-        self._frame_rules = FrameRules(RSV1 if codec is not None else 0, max_message_size, minimal_lengths=False)
-
+        WSMessageListener._use_codec(self, codec)
 
     #: True: while the iterator of `recv_streaming` is within a message nobody else may receive.
     _has_exclusive_streams = False
@@ -89,7 +87,7 @@ cdef class WSMessageListener(MessageReceiver):
 
     def _use_codec(self, codec):
         """Set what the constructor was not told yet; only before `on_ws_connected`."""
-        self._codec = codec
+        self._set_codec(codec)
         self._frame_rules = FrameRules(RSV1 if codec is not None else 0, self._max_size, minimal_lengths=False)
 
     cpdef object _on_violation(self, exc):
@@ -110,6 +108,17 @@ cdef class WSMessageListener(MessageReceiver):
         if frame is None:
             raise TypeError("a frame must be a WSFrame, got None")
         self._receive(transport, frame)
+
+    cdef bint _sends_plainly(self):
+        """Whether a whole message would leave now as one frame that is nothing but the message."""
+        return (
+            self.transport is not None
+            and not self.transport._is_sealed
+            and self._codec is None
+            and self._stream_lock is None
+            and self._pending_farewell is None
+            and not self._is_tapped
+        )
 
     cdef bint _receives_natively(self) except -1:
         own = getattr(type(self), "on_ws_frame")
@@ -169,8 +178,10 @@ cdef class WSMessageListener(MessageReceiver):
         if fragment is not None and (budget is None or fragment < budget):
             budget = fragment
         try:
-            # Without a codec the parser refuses RSV1.
-            data = self._codec.decompress(_payload(frame), is_last, budget)
+            if self._own_codec is not None:
+                data = self._own_codec._inflate(frame.payload_ptr, frame.payload_size, is_last, budget)
+            else:  # without any codec the parser refuses RSV1
+                data = self._codec.decompress(_payload(frame), is_last, budget)
         except WSMessageTooBigError as exc:
             limit = self._size + budget
             raise WSMessageTooBigError(
@@ -263,7 +274,7 @@ cdef class WSMessageListener(MessageReceiver):
     cpdef on_ws_disconnected(self, WSTransport transport):
         """Wake everybody who waits."""
         self._is_lost = True
-        self._codec = self._pending_farewell = None
+        self._codec = self._own_codec = self._pending_farewell = None
         if self._end is not None and not self._end.done():
             self._end.set_result(None)
         self._wake_reader()

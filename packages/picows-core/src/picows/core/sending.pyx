@@ -8,14 +8,19 @@ others wait for `_stream_lock`, which is made when it is needed for the first ti
 import asyncio
 from collections.abc import AsyncIterable
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from .codec cimport TAIL_SIZE, DeflateCodec
 from .enums cimport WSMsgType
 from .fragments cimport FragmentSender, opcode_of
 from .transport cimport as_bytes
+from .wire cimport JOIN_LIMIT
 
 from picows.enums import WSCloseCode
 from picows.errors import WSConnectionClosed
+
+cdef enum:
+    FIN_RSV1 = 0xC0
 
 
 cdef class MessageSender(WSListener):
@@ -142,23 +147,50 @@ cdef class MessageSender(WSListener):
     cdef bint _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1:
         """False if nothing can be sent any more."""
         cdef WSTransport transport = self._get_transport()
-        cdef bytes payload
         if transport._is_sealed:
             as_bytes(message)  # what is no message is refused at any time
             return False
         if not is_first:
             opcode = WSMsgType.CONTINUATION
         elif is_last and self._codec is not None:
-            payload = as_bytes(message)
-            if self._codec.should_compress(PyBytes_GET_SIZE(payload)):
-                transport.send(opcode, self._codec.compress(payload), True, True)
-            else:
-                transport.send(opcode, payload, True)
+            self._send_compressed(opcode, as_bytes(message))
             return True
         transport.send(opcode, message, is_last)
         return True
+
+    cdef int _set_codec(self, codec) except -1:
+        self._codec = codec
+        self._own_codec = codec if is_own(codec) else None
+        return 0
+
+    cdef int _send_compressed(self, int opcode, bytes payload) except -1:
+        """Send a whole message, compressed if the codec finds it worth that."""
+        cdef WSTransport transport = self._get_transport()
+        cdef DeflateCodec own = self._own_codec
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        if not (self._codec.should_compress(size) if own is None else own._is_worth_it(size)):
+            transport.send(opcode, payload)
+        elif own is None:
+            transport.send(opcode, self._codec.compress(payload), True, True)
+        else:
+            payload = own._deflate(payload)
+            size = PyBytes_GET_SIZE(payload) - TAIL_SIZE
+            if size > JOIN_LIMIT:
+                transport.send(opcode, payload[:size], True, True)  # what is not copied must end where the frame does
+            else:
+                transport._check_thread("send")
+                transport._send_checked(opcode, FIN_RSV1 | opcode, PyBytes_AS_STRING(payload), size, None)
+        return 0
 
     cdef WSTransport _get_transport(self):
         if self.transport is None:
             raise AttributeError(f"a {type(self).__name__} has no transport before on_ws_connected")
         return self.transport
+
+
+cdef bint is_own(codec) except -1:
+    """Whether it is a codec of this engine whose methods nobody has overridden."""
+    return isinstance(codec, DeflateCodec) and all(
+        getattr(type(codec), name) is getattr(DeflateCodec, name)
+        for name in ("should_compress", "compress", "decompress")
+    )

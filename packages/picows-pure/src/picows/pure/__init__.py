@@ -1,6 +1,7 @@
 """The engine in Python alone: the twin of `picows.core`, name by name (see `picows.abc`)."""
 
-from .broadcast import ws_broadcast
+from ..codec import DeflateCodec
+from .broadcast import sort_for_broadcast, ws_broadcast
 from .buffer import MemoryBuffer
 from .closing import WSCloseHandshake, WSCloseInfo
 from .describe import describe
@@ -14,6 +15,7 @@ from .upgrade import scan_upgrade
 name = "pure"
 
 __all__ = [
+    "DeflateCodec",
     "MemoryBuffer",
     "WSCloseHandshake",
     "WSCloseInfo",
@@ -26,5 +28,6 @@ __all__ = [
     "make_protocol",
     "name",
     "scan_upgrade",
+    "sort_for_broadcast",
     "ws_broadcast",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from typing import Any, Iterable, List, Optional, Tuple
 
 from ..abc import WSBuffer
 from .frame import CONTROL, FIN
+from .messages import WSMessageListener
 from .transport import WSTransport, _as_buffer, _check_control, frame_header
 from .wire import JOIN_LIMIT
 
@@ -42,3 +43,23 @@ def ws_broadcast(transports: Iterable[WSTransport], msg_type: int, message: Opti
             else:
                 transport._wire.write_parts(header, payload)
             transport._check_write_buffer()
+
+
+def sort_for_broadcast(connections: Iterable[Any]) -> Tuple[List[WSTransport], List[Any]]:
+    """Find out who of many may be sent a message with `ws_broadcast`.
+
+    Args:
+        connections: any objects.
+
+    Returns:
+        The transports of WSMessageListener objects that would send a message now and as it is: they are open, do not
+        compress, and have never sent one in fragments; and all other objects.
+    """
+    transports: List[WSTransport] = []
+    others: List[Any] = []
+    for each in connections:
+        if isinstance(each, WSMessageListener) and each._sends_plainly():
+            transports.append(each._transport)
+        else:
+            others.append(each)
+    return transports, others

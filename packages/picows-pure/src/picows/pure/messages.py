@@ -94,6 +94,17 @@ class WSMessageListener(MessageReceiver):
     def _on_pong(self, payload: bytes) -> None:
         """A PONG was received that nobody in the engine waits for."""
 
+    def _sends_plainly(self) -> bool:
+        """Whether a whole message would leave now as one frame that is nothing but the message."""
+        return (
+            self._transport is not None
+            and not self._transport._is_sealed
+            and self._codec is None
+            and self._stream_lock is None
+            and self._pending_farewell is None
+            and not self._is_tapped
+        )
+
     # --- frames from the engine ---
 
     def on_ws_connected(self, transport: WSTransport) -> None:

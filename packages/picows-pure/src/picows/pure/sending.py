@@ -31,6 +31,8 @@ class MessageSender(WSListener):
         self._drain: Optional[asyncio.Future[None]] = None
         self._stream_lock: Optional[asyncio.Lock] = None
         self._is_lost = False
+        #: A layer above makes the frames of messages itself, and `broadcast` is not to pass it by.
+        self._is_tapped = False
 
     # --- what layers above override: see `picows.websockets` ---
 

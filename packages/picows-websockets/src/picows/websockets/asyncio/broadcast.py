@@ -41,10 +41,9 @@ def broadcast(
     data, is_text = encode_message(message, text)
     opcode = WSMsgType.TEXT if is_text else WSMsgType.BINARY
     skipped: list[Exception] = []
-    plain: list[Any] = []
     compressed: dict[Any, bytes] = {}
-    for connection in connections:
-        # Attributes instead of methods: for nearly all connections this is all there is to do.
+    plain, others = engine.sort_for_broadcast(connections)
+    for connection in others:
         if connection.protocol._state is not OPEN:
             continue
         try:

@@ -6,71 +6,46 @@ import asyncio
 import functools
 import threading
 import weakref
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from picows.deflate import SERVER_DEFLATE, DeflateCodec, DeflateOptions, DeflateParameters
+from picows._engine import engine
+from picows.deflate import SERVER_DEFLATE, DeflateOptions, DeflateParameters
 
 from .. import fast_zlib
 from ..extensions.base import Extension
 from ..extensions.permessage_deflate import PerMessageDeflate
 
 _KNOWN = {"level", "memLevel"}
-
+_Codec: Any = engine.DeflateCodec
 
 #: Seconds after which a connection that has neither sent nor received a compressed message counts as idle; at most
 #: twice as many pass before its contexts are freed.
 IDLE_S = 0.1
 
 
-class ConnectionCodec(DeflateCodec):
-    """A DeflateCodec that gives back its contexts while its connection idles: tens of KiB of them.
+class ConnectionCodec(_Codec):  # type: ignore[misc]  # the engine is chosen at run time
+    """A codec that gives back its contexts while its connection idles: tens of KiB of them.
 
     Nothing is lost but the time to make them again. Of what was sent as much is kept as the peer's window holds, and
     new messages refer to it as if the context had been there all the time.
     """
 
-    __slots__ = ("_idlers", "_is_used", "_sent", "_sent_window")
+    __slots__ = ("_idlers",)
+    _is_used: bool
 
     def __init__(self, parameters: DeflateParameters, options: DeflateOptions, idlers: Idlers) -> None:
         # "Client" is this side, whichever it is.
         super().__init__(parameters, True, options, fast_zlib.library)
         self._idlers = idlers
-        self._is_used = False
-        self._sent = bytearray()
-        self._sent_window = 1 << -self._sends_wbits
 
-    def compress(self, payload: Any) -> bytes:
-        """As for DeflateCodec."""
-        if not self._is_used:
-            self._use()
-        if self._sends_no_context:
-            return DeflateCodec.compress(self, payload)
-        if self._compressor is None and self._sent:
-            history = bytes(self._sent[-self._sent_window :])
-            self._compressor = self._zlib.compressobj(
-                self._level, zlib.DEFLATED, self._sends_wbits, self._mem_level, zdict=history
-            )
-        sent, window = self._sent, self._sent_window
-        sent += payload if len(payload) <= window else payload[-window:]
-        if len(sent) > 2 * window:
-            del sent[:-window]
-        return DeflateCodec.compress(self, payload)
-
-    def decompress(self, data: Any, fin: bool, budget: int | None = None) -> bytes:
-        """As for DeflateCodec."""
-        if not self._is_used:
-            self._use()
-        return DeflateCodec.decompress(self, data, fin, budget)
+    def _on_use(self) -> None:
+        super()._on_use()
+        self._idlers.add(self)
 
     def retire(self) -> None:
         """The connection has ended."""
         self._idlers.discard(self)
-
-    def _use(self) -> None:
-        self._is_used = True
-        self._idlers.add(self)
 
     def rest(self) -> bool:
         """Free what an idle connection can do without, unless it was used since the last call.
@@ -79,10 +54,9 @@ class ConnectionCodec(DeflateCodec):
             Whether nothing is left to free.
         """
         if self._is_used:
-            self._is_used = False
+            self._is_used = False  # type: ignore[misc]  # a slot of the engine's
             return False
         self.release()
-        del self._sent[: -self._sent_window]
         return self._inflater is None
 
 

@@ -61,6 +61,7 @@ class Tap:
         connection = self._connection
         connection.__dict__["on_ws_frame"] = self.receive
         connection.__dict__["send"] = self.send
+        connection._is_tapped = True
         if self._debug:  # the engine does not answer pings then
             connection.__dict__["pause_writing"] = self.pause_writing
             connection.__dict__["resume_writing"] = self.resume_writing
@@ -71,6 +72,7 @@ class Tap:
         """Make room for them again: nothing comes any more."""
         for name in ("on_ws_frame", "send", "pause_writing", "resume_writing"):
             self._connection.__dict__.pop(name, None)
+        self._connection._is_tapped = False
 
     # Receiving
 
