@@ -16,7 +16,7 @@ from picows import _engine
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "benchmarks/asv.conf.json"
-NAMES = ["connections", "drop_in", "frames", "guard", "instructions", "kernels", "round_trips", "streams"]
+NAMES = ["connections", "drop_in", "frames", "guard", "instructions", "kernels", "messages", "round_trips", "streams"]
 
 #: Runs each benchmark as asv does: once with the first value of all axes but those that name an engine or kernels, and
 #: once with the last value of those that are no sizes.

@@ -4,6 +4,7 @@ from typing import Any
 from picows.abc import FrameRules, WSBuffer
 from picows.deflate import DeflateCodec
 
+from .codec import DeflateCodec as OwnDeflateCodec
 from .frame import WSFrame
 from .listener import WSListener
 from .transport import WSTransport
@@ -20,7 +21,7 @@ class WSMessageListener(WSListener):
         max_fragments: int | None = None,
         max_fragment_size: int | None = None,
         max_queue: int | tuple[int, int] | None = 16,
-        codec: DeflateCodec | None = None,
+        codec: DeflateCodec | OwnDeflateCodec | None = None,
     ) -> None: ...
     async def recv(self, decode: bool | None = None) -> str | bytes: ...
     def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[str | bytes]: ...

@@ -5,12 +5,10 @@ Until the opening handshake is complete everything is passed on to the `Opening`
 
 import asyncio
 import logging
-import socket
 import sys
 import types
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.exc cimport PyErr_SetFromErrno
 from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
@@ -23,6 +21,7 @@ from .parser cimport PICOWS_CONTROL
 from .pool cimport Pool
 from .strict cimport MessageState
 from .transport cimport WSTransport
+from .wire cimport tune_socket
 
 from picows.abc import FrameRules
 from picows.closing import close_after, parse_close_payload, truncated_reason
@@ -36,12 +35,6 @@ cdef extern from "Python.h":
     void Py_DECREF(PyObject* o) noexcept
 
 
-cdef extern from "socket_io.h":
-    enum:
-        PICOWS_CAN_SEND
-    int picows_tune(int fd, int quick_ack) noexcept
-
-
 cdef extern from *:
     """
     #ifndef PICOWS_AIOFASTNET
@@ -52,7 +45,6 @@ cdef extern from *:
     const char* PICOWS_AIOFASTNET
 
 
-cdef tuple _INET = (socket.AF_INET, socket.AF_INET6)
 cdef str _ON_WS_FRAME = "on_ws_frame"
 cdef type _function = types.FunctionType
 
@@ -88,7 +80,7 @@ cdef class Receiver(Parser):
         options = self._options
         try:
             self._transport = WSTransport(options.is_client_side, transport, options.logger, self._loop, options)
-            _tune_socket(transport, self._transport._fd)
+            tune_socket(transport, self._transport._fd)
             if _is_aiofastnets(transport):
                 _adopt(self, transport)
             if options.logger.isEnabledFor(logging.INFO):
@@ -417,22 +409,6 @@ cdef bint _is_aiofastnets(transport) except -1:
     if known is None:
         known = _transports[type(transport)] = type(transport).__module__.startswith("aiofastnet")
     return known
-
-
-cdef int _tune_socket(transport, int fd) except -1:
-    """No Nagle: a frame is never worth waiting for. Acknowledge at once where that can be asked for."""
-    if fd < 0:
-        sock = transport.get_extra_info("socket")
-        if sock is None:
-            return 0
-        if not PICOWS_CAN_SEND:  # Windows, which has no TCP_QUICKACK
-            if sock.family in _INET:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return 0
-        fd = sock.fileno()
-    if picows_tune(fd, getattr(socket, "TCP_QUICKACK", -1)) < 0:
-        PyErr_SetFromErrno(OSError)
-    return 0
 
 
 def _adopt(receiver, transport):

@@ -56,3 +56,4 @@ cdef class Wire:
 
 cdef int end_batch(Pool pool) except -1
 cdef bint is_secure(transport) except -1
+cdef int tune_socket(transport, int fd) except -1

@@ -11,7 +11,10 @@ more frames of the read are there: two sends a batch would halve the peer's batc
 only as long as such batches are over within 200 us.
 """
 
+import socket
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -36,6 +39,7 @@ cdef extern from "socket_io.h":
     Py_ssize_t picows_send(int fd, const void* data, Py_ssize_t size) noexcept
     Py_ssize_t picows_send_two(int fd, const void* one, Py_ssize_t size, const void* two, Py_ssize_t size_two) noexcept
     int picows_no_sigpipe(int fd) noexcept
+    int picows_tune(int fd, int quick_ack) noexcept
     int picows_has_unread(int fd) noexcept
 
 
@@ -43,6 +47,8 @@ cdef enum:
     # The first outbox of a batch is a whole block, which the pool keeps; further ones begin small.
     OUTBOX_SIZE = GATHER_LIMIT + JOIN_LIMIT + 64
     SMALL_OUTBOX = 4096
+
+cdef tuple _INET = (socket.AF_INET, socket.AF_INET6)
 
 
 cdef class Wire:
@@ -246,3 +252,19 @@ cdef int end_batch(Pool pool) except -1:
 cdef bint is_secure(transport) except -1:
     """True if the transport encrypts."""
     return transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
+
+
+cdef int tune_socket(transport, int fd) except -1:
+    """No Nagle: a frame is never worth waiting for. Acknowledge at once where that can be asked for."""
+    if fd < 0:
+        sock = transport.get_extra_info("socket")
+        if sock is None:
+            return 0
+        if not PICOWS_CAN_SEND:  # Windows, which has no TCP_QUICKACK
+            if sock.family in _INET:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return 0
+        fd = sock.fileno()
+    if picows_tune(fd, getattr(socket, "TCP_QUICKACK", -1)) < 0:
+        PyErr_SetFromErrno(OSError)
+    return 0
