@@ -32,7 +32,7 @@ class Codec(Timed):
 class BroadcastMessages(Timed):
     """One message of 256 B to 500 connections of messages: who is open, and the frame."""
 
-    params = ENGINES
+    params = (ENGINES,)
     param_names = ("engine",)
 
     def setup(self, engine: str) -> None:
