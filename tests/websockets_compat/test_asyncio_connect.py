@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
+import weakref
 from typing import Any
 
 import pytest
@@ -317,3 +319,23 @@ def test_what_is_tried_again(status: int) -> None:
             return await attempt(iterate())
 
     assert_same(scenario)
+
+
+def test_connect_is_freed_without_the_garbage_collector() -> None:
+    async def scenario() -> None:
+        async def handler(connection: Any) -> None:
+            await connection.wait_closed()
+
+        async with OURS.serve(handler) as server:
+            connecting = OURS.connect(server)
+            connection = await connecting
+            await connection.close()
+            left = weakref.ref(connecting)
+            del connecting, connection
+            assert left() is None
+
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()

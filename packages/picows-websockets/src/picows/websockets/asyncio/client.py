@@ -175,8 +175,8 @@ class connect:
         self.connection: ClientConnection
         make_connection = ClientConnection if create_connection is None else create_connection
         uses_aiofastnet = resolve_aiofastnet(None)
-        is_debug = self.logger.isEnabledFor(logging.DEBUG)
-        options = engine_options(True, max_size, is_debug)
+        log = self.logger  # `factory` must not know us: we have it
+        options = engine_options(True, max_size, log.isEnabledFor(logging.DEBUG))
 
         def factory(uri: WebSocketURI, loop: asyncio.AbstractEventLoop) -> tuple[ClientConnection, Any]:
             protocol = ClientProtocol(
@@ -186,7 +186,7 @@ class connect:
                 subprotocols=subprotocols,
                 state=CONNECTING,
                 max_size=max_size,
-                logger=self.logger,
+                logger=log,
             )
             connection = make_connection(
                 protocol,
