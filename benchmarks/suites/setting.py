@@ -8,7 +8,7 @@ Not every suite has every axis, where it could only show the same figure again:
     kernels   Mask, Utf8, Parse, Send, Echo, Pipeline, Flood: their payloads pass a kernel for each message. A broadcast
               is not masked and not checked. Handshakes, waking and memory have no payload to speak of. The drop-in is
               Echo with Python around it, and with compression zlib takes the time.
-    loop, TLS whatever has sockets. Parse, Send, Codec, BroadcastMessages, kernels and all counts of instructions have none.
+    loop, TLS whatever has sockets. Parse, Send, the suites of kernels and messages, and instruction counts have none.
     size      whatever has payloads. Connect and Accept have none.
 """
 
