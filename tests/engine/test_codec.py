@@ -427,6 +427,7 @@ def test_messages_after_a_rest_refer_to_those_before(codec: Any, bits: int, size
     window = latest[-min(1 << bits, 250) :]
     for end in (sender, receiver):
         end.release()
+    assert len(sender._sent) == len(receiver._received) == min(1 << bits, len(latest))
     again = sender.compress(window)
     assert len(again) < len(window) / 2 + 8
     assert receiver.decompress(again, True) == window
