@@ -26,7 +26,7 @@ from .options import (
     handshake_timeout,
     make_options,
 )
-from .transports import listen, loop_method, resolve_aiofastnet
+from .transports import hang_up, listen, loop_method, resolve_aiofastnet
 
 _Answer = Union[EngineListener, WSUpgradeResponseWithListener, None]
 WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[_Answer]]]
@@ -194,15 +194,9 @@ class ServerOpening:
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close so that the answer arrives: unread input would turn a plain close into a reset."""
+        """Close so that the answer arrives."""
         transport = self._protocol.transport.underlying_transport
-        if not transport.can_write_eof():
-            transport.close()
-            return
-        try:
-            transport.write_eof()
-        except OSError:  # the client has reset the connection, and nobody has read that yet
-            transport.abort()
+        if not hang_up(transport):
             return
         settings = self._settings
         self._linger = settings.loop.call_later(LINGER_S, transport.abort)

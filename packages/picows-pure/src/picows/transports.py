@@ -47,6 +47,23 @@ def loop_method(loop: asyncio.AbstractEventLoop, name: str, use_aiofastnet: bool
     return getattr(loop, name)  # type: ignore[no-any-return]
 
 
+def hang_up(transport: Any) -> bool:
+    """End our direction where that can be done alone, because unread input would turn a plain close into a reset.
+
+    Returns:
+        Whether there is a peer to wait for: False if the transport was closed or aborted instead.
+    """
+    if not transport.can_write_eof():  # TLS cannot end one direction
+        transport.close()
+        return False
+    try:
+        transport.write_eof()
+    except OSError:  # the peer has reset the connection, and nobody has read that yet
+        transport.abort()
+        return False
+    return True
+
+
 async def listen(create: Callable[..., Awaitable[Any]], *args: Any, start_serving: bool = True, **kwargs: Any) -> Any:
     """Create a server; one that is cancelled meanwhile leaves no socket behind.
 

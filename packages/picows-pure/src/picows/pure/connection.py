@@ -336,9 +336,7 @@ class Connection:
 
     def _linger(self) -> None:
         """End our direction, and drop what still arrives until the peer ends its own, or is quiet for QUIET_S, or
-        `close_timeout` is over.
-
-        Closing a socket with unread input resets the connection, and a reset overtakes our CLOSE.
+        `close_timeout` is over. Closing a socket with unread input resets the connection: that overtakes our CLOSE.
         """
         transport = self._underlying_transport
         self._input_is_over = True

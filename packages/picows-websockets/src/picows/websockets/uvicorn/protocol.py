@@ -38,6 +38,7 @@ from picows.handshake import ServerHandshake, check_upgrade_request, refusal
 from picows.http import WSUpgradeRequest, WSUpgradeResponse
 from picows.options import ConnectionOptions, resolve_logger
 from picows.server import LINGER_S, MAX_SENT_AHEAD
+from picows.transports import hang_up
 
 from .connection import Connection
 from .refusal import Denial, forbidden, header_pairs, server_error
@@ -320,19 +321,10 @@ class WebSocketProtocol(asyncio.Protocol):
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close so that the answer arrives: unread input would turn a plain close into a reset."""
+        """Close so that the answer arrives."""
         transport = self._transport
-        if self._is_lost or transport.is_closing() or self._linger is not None:
-            return
-        if not transport.can_write_eof():
-            transport.close()
-            return
-        try:
-            transport.write_eof()
-        except OSError:  # the client has reset the connection, and nobody has read that yet
-            transport.abort()
-            return
-        self._linger = self._loop.call_later(LINGER_S, transport.abort)
+        if not self._is_lost and not transport.is_closing() and self._linger is None and hang_up(transport):
+            self._linger = self._loop.call_later(LINGER_S, transport.abort)
 
     # --- the end ---
 
