@@ -13,6 +13,7 @@ pytest.importorskip("picows.core", reason="picows-core is not installed")
 pytestmark = [
     pytest.mark.skipif(os.environ.get("PICOWS_IMPL") == "pure", reason="PICOWS_IMPL asks for the pure engine alone"),
     pytest.mark.parametrize("engine", ["core"], indirect=True),
+    pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="with AddressSanitizer no batch is short"),
 ]
 
 MANY = 8

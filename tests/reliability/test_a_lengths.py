@@ -189,6 +189,7 @@ RSS_SCRIPT = """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc to read the resident memory")
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="AddressSanitizer keeps what was freed for a while")
 @pytest.mark.parametrize("limit", ["limit", "no limit"])
 def test_a4_nothing_is_allocated_for_a_header(engine: Any, limit: str) -> None:
     """2 GiB are declared. With a limit that is 1009; without one, memory is only used by bytes that have come."""

@@ -57,7 +57,8 @@ async def statuses(place: Place, requests: Dict[str, Tuple[bytes, int]], cut: in
 async def check(place: Place, requests: Dict[str, Tuple[bytes, int]], caplog: Any, cut: int = 0) -> None:
     """All of them get the status of the table, and nothing is logged above INFO."""
     assert await statuses(place, requests, cut) == {name: status for name, (_, status) in requests.items()}
-    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
+    ours = [record for record in caplog.records if record.name != "asyncio"]  # whose debug mode times the machine
+    assert [record.getMessage() for record in ours if record.levelno > logging.INFO] == []
 
 
 @pytest.mark.parametrize("cut", [0, 100], ids=["whole", "pieces of 100"])

@@ -230,6 +230,7 @@ cdef class Parser:
 
     cdef int _keep_tail(self, const uint8_t* data, Py_ssize_t size) except -1:
         assert size <= SMALL + PICOWS_MAX_HEADER <= HEADROOM, "a tail that does not fit in front of a read"
+        self._free_tail()  # there is none, unless a callback has fed its own connection
         self._tail = <char*>PyMem_RawMalloc(size)
         if self._tail is NULL:
             raise MemoryError("no memory for a part of a frame")
