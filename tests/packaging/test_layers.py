@@ -23,6 +23,7 @@ LAYERS = {
         "deflate",
         "deflate_options",
         "extensions",
+        "frame_header",
         "handshake",
         "head",
         "http",

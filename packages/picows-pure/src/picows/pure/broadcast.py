@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Iterable, List, Optional, Tuple
 
 from ..abc import WSBuffer
+from ..frame_header import frame_header
 from .frame import CONTROL, FIN
 from .messages import WSMessageListener
-from .transport import WSTransport, _as_buffer, _check_control, frame_header
+from .transport import WSTransport, _as_buffer, _check_control
 from .wire import JOIN_LIMIT
 
 

@@ -7,7 +7,6 @@ CLOSE was sent or `disconnect()` was called nothing more reaches the wire: all `
 from __future__ import annotations
 
 import logging
-from struct import Struct
 from threading import get_ident
 from typing import Optional
 
@@ -15,6 +14,7 @@ from ..abc import WSBuffer
 from ..closing import MAX_CONTROL_PAYLOAD, close_payload
 from ..enums import WSCloseCode, WSMsgType
 from ..enums import close_code as close_code_member
+from ..frame_header import pack_7, pack_7_key, pack_16, pack_16_key, pack_64, pack_64_key
 from .closing import WSCloseInfo
 from .connection import Connection
 from .frame import CONTROL, FIN, RSV1, RSV2, RSV3
@@ -26,13 +26,6 @@ MAX_HEADER = 14
 
 #: Bits of FIN and opcode that no data frame has.
 _NOT_DATA = ~(FIN | (CONTROL - 1))
-
-_pack_7 = Struct(">BB").pack
-_pack_16 = Struct(">BBH").pack
-_pack_64 = Struct(">BBQ").pack
-_pack_7_key = Struct(">BBI").pack
-_pack_16_key = Struct(">BBHI").pack
-_pack_64_key = Struct(">BBQI").pack
 
 
 class WSTransport(Connection):
@@ -90,7 +83,7 @@ class WSTransport(Connection):
             self._write_frame(first, payload)
         else:  # what a server mostly sends, with one call less
             size = len(payload)
-            header = _pack_7(first, size) if size < 126 else _pack_16(first, 126, size)
+            header = pack_7(first, size) if size < 126 else pack_16(first, 126, size)
             self._wire.write(header + payload)
 
     def send_ping(self, message: Optional[WSBuffer] = None) -> None:
@@ -187,18 +180,18 @@ class WSTransport(Connection):
         if self._is_client_side:
             key, key_big = self._pool.next_key()
             if size < 126:
-                header = _pack_7_key(first, 0x80 | size, key_big)
+                header = pack_7_key(first, 0x80 | size, key_big)
             elif size < 65536:
-                header = _pack_16_key(first, 0xFE, size, key_big)
+                header = pack_16_key(first, 0xFE, size, key_big)
             else:
-                header = _pack_64_key(first, 0xFF, size, key_big)
+                header = pack_64_key(first, 0xFF, size, key_big)
             payload = mask(payload, key)
         elif size < 126:
-            header = _pack_7(first, size)
+            header = pack_7(first, size)
         elif size < 65536:
-            header = _pack_16(first, 126, size)
+            header = pack_16(first, 126, size)
         else:
-            header = _pack_64(first, 127, size)
+            header = pack_64(first, 127, size)
         if size <= JOIN_LIMIT:
             self._wire.write(header + payload)
         else:
@@ -238,15 +231,6 @@ class WSTransport(Connection):
         if self._pending_pong is not None:
             payload, self._pending_pong = self._pending_pong, None
             self._answer_ping(payload)
-
-
-def frame_header(first: int, size: int) -> bytes:
-    """The header of an unmasked frame."""
-    if size < 126:
-        return _pack_7(first, size)
-    if size < 65536:
-        return _pack_16(first, 126, size)
-    return _pack_64(first, 127, size)
 
 
 def _as_buffer(message: Optional[WSBuffer]) -> Buffer:

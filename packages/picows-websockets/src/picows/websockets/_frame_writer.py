@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from picows.pure.transport import frame_header
+from picows.frame_header import frame_header
 
 from . import _masking
 from .typing import BytesLike
