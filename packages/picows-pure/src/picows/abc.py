@@ -241,6 +241,7 @@ class Engine(Protocol):
     def ws_broadcast(self, transports: Iterable[Any], msg_type: int, message: Optional[WSBuffer]) -> None: ...
     def sort_for_broadcast(self, connections: Iterable[Any]) -> Tuple[List[Any], List[Any]]:
         """The transports of those that `ws_broadcast` may be called for, and the other connections."""
+        ...
 
     def describe(self) -> Sequence[Tuple[str, str]]:
         """Rows (what, value) for `python -m picows`."""

@@ -40,6 +40,7 @@ class Window(Protocol):
 
     def trim(self) -> bytes:
         """The window itself; nothing else is kept."""
+        ...
 
 
 class Codec(Protocol):
