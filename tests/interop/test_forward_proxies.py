@@ -58,7 +58,7 @@ def target(request: pytest.FixtureRequest, place: Place) -> Place:
 @pytest.fixture
 def local_place(engine: Any) -> Place:
     """For what depends on no event loop: asyncio, without TLS."""
-    return Place("asyncio", engine)
+    return Place("asyncio", engine, may_block=True)
 
 
 async def open_core(place: Place, url: str, proxy_url: str) -> tuple[Any, Any, Any]:

@@ -44,7 +44,7 @@ MESSAGE_WAYS = [
 @pytest.fixture
 def place(engine: Any) -> Place:
     """asyncio, with certificates, each engine."""
-    place = Place("asyncio", engine)
+    place = Place("asyncio", engine, may_block=True)
     place.load_certificates()
     # So say asyncio and aiofastnet of a TLS handshake that was broken off: that is how we ask if haproxy listens.
     place.allowed_reports += ["Error on transport creation for incoming connection", "SSL handshake failed"]
