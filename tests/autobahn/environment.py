@@ -85,3 +85,10 @@ def case_numbers(interpreter: Path) -> list[str]:
     """All cases of the suite, in its order."""
     done = subprocess.run([interpreter, SUITE, "cases"], stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.split()
+
+
+if __name__ == "__main__":  # ahead of run.py, while something else is tested
+    try:
+        python()
+    except Unavailable as exc:
+        print(exc)
