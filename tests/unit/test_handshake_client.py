@@ -335,15 +335,14 @@ def test_P8_no_more_than_the_body_is_kept():
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
-    ("headers", "rest", "body"),
-    [(b"", b"", b""), (b"", b"some", b"some"), (CHUNKED, b"5\r\nhel", b"hel")],
-    ids=["nothing", "something", "chunked"],
+    ("headers", "rest"), [(b"", b""), (b"", b"some"), (CHUNKED, b"5\r\nhel")], ids=["nothing", "something", "chunked"]
 )
-def test_redirects_do_not_wait_for_a_body_without_length(status, headers, rest, body):
+def test_redirects_do_not_wait_for_a_body_without_length(status, headers, rest):
+    """What happened to arrive with the head is not shown: it would depend on where reads were cut."""
     handshake, _ = client()
     with pytest.raises(WSInvalidStatusError) as caught:
         handshake.receive_data(b"HTTP/1.1 %d x\r\nLocation: /\r\n" % status + headers + b"\r\n" + rest)
-    assert (caught.value.response.body, caught.value.raw_body) == (body, rest)
+    assert (caught.value.response.body, caught.value.raw_body) == (b"", b"")
     assert caught.value.response.headers["location"] == "/"
 
 

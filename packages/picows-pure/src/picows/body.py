@@ -25,7 +25,7 @@ class RefusalBody:
         response: the parsed head.
     """
 
-    __slots__ = ("_decoded", "_head", "_is_chunked", "_left", "_limit", "_position", "_raw", "_response", "_waits")
+    __slots__ = ("_decoded", "_head", "_is_chunked", "_left", "_limit", "_position", "_raw", "_response")
 
     def __init__(self, head: bytes, response: WSUpgradeResponse) -> None:
         headers = response.headers
@@ -34,14 +34,14 @@ class RefusalBody:
         length = lengths.pop() if len(lengths) == 1 else ""
         self._limit = MAX_REFUSAL_BODY
         self._is_chunked = coding[-1:] == ["chunked"]
-        self._waits = True
         if response.status in (204, 304):
             self._limit = 0
         elif not coding and _LENGTH.fullmatch(length):
             self._limit = min(int(length), MAX_REFUSAL_BODY)
         elif response.status in _REDIRECTS and "Location" in headers:
-            # Nobody wants the body of a redirect enough to wait for an end that may not come.
-            self._waits = False
+            # Nobody wants the body of a redirect enough to wait for an end that may not come, and what of it happened
+            # to arrive with the head says nothing.
+            self._limit = 0
         self._head = head
         self._response = response
         self._raw = bytearray()
@@ -53,7 +53,7 @@ class RefusalBody:
         """Take bytes of the body. Return True if no more are wanted."""
         self._raw += data[: self._limit - len(self._raw)]
         is_last = self._is_chunked and self._decode()
-        return is_last or not self._waits or len(self._raw) >= self._limit
+        return is_last or len(self._raw) >= self._limit
 
     def error(self) -> WSInvalidStatusError:
         """Attach what has arrived of the body to the response, and make the error to raise."""
