@@ -51,9 +51,11 @@ async def converse_with(scope: Any, receive: Any, send: Any) -> None:
         print("the server says", await receive())
 
 
-async def ends(uri: str, *messages: str) -> None:
+async def ends(uri: str, *messages: str, opened: asyncio.Event | None = None) -> None:
     """Send messages; print what comes and how it ends."""
     async with connect(uri) as websocket:
+        if opened is not None:
+            opened.set()
         for message in messages:
             await websocket.send(message)
         try:
@@ -97,9 +99,9 @@ async def main(protocol: Any) -> None:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     await converse(port)
-    waiting = asyncio.create_task(ends(f"ws://127.0.0.1:{port}/waits"))
-    while not server.server_state.connections:
-        await asyncio.sleep(0.01)
+    opened = asyncio.Event()
+    waiting = asyncio.create_task(ends(f"ws://127.0.0.1:{port}/waits", opened=opened))
+    await opened.wait()
     server.should_exit = True
     await asyncio.gather(serving, waiting)
 
