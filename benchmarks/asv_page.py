@@ -8,12 +8,18 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
+import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / "benchmarks/peers"
+if str(PEERS) not in sys.path:
+    sys.path.insert(0, str(PEERS))
+
+import marked  # noqa: E402
+
 PAGE = ROOT / "docs/internals/performance.md"
 HOME = ROOT / "benchmarks/results/asv"
 BEGIN = "<!-- instructions: written by benchmarks/asv_page.py -->"
@@ -92,11 +98,7 @@ def main() -> None:
     """Writes the page anew, from the newest commit's results."""
     runs = [json.loads(path.read_text("utf-8")) for path in kept()]
     newest = max(runs, key=lambda run: int(run["date"]))
-    text = PAGE.read_text("utf-8")
-    if BEGIN not in text:
-        raise ValueError(f"{PAGE} has no line {BEGIN}")
-    shown = f"{BEGIN}\n\n{block(newest)}\n\n{END}"
-    PAGE.write_text(re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: shown, text, flags=re.DOTALL), "utf-8")
+    marked.rewrite(PAGE, BEGIN, END, block(newest))
 
 
 if __name__ == "__main__":

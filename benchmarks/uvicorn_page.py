@@ -7,7 +7,6 @@ and high of the rounds).
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any, Dict, List
@@ -19,6 +18,7 @@ if str(PEERS) not in sys.path:
 
 import machine  # noqa: E402
 import machine_name  # noqa: E402
+import marked  # noqa: E402
 import published  # noqa: E402
 import results  # noqa: E402
 
@@ -55,12 +55,7 @@ def objections(run: Dict[str, Any]) -> List[str]:
 def publish(run: Dict[str, Any]) -> None:
     """Keeps a run and writes the page anew."""
     results.write(kept_at(), run)
-    text = PAGE.read_text("utf-8")
-    pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-    if not re.search(pattern, text, re.DOTALL):
-        raise ValueError(f"{PAGE} has no lines {BEGIN} and {END}")
-    shown = f"{BEGIN}\n\n{block(results.read(kept_at()))}\n\n{END}"
-    PAGE.write_text(re.sub(pattern, lambda _: shown, text, flags=re.DOTALL), "utf-8")
+    marked.rewrite(PAGE, BEGIN, END, block(results.read(kept_at())))
 
 
 def block(run: Dict[str, Any]) -> str:

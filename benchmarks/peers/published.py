@@ -11,6 +11,7 @@ import statistics
 from typing import Any, Dict, List, Optional, Tuple
 
 import machine
+import marked
 from environments import ROOT
 
 README = ROOT / "README.md"
@@ -223,9 +224,4 @@ def block(data: Dict[str, Any]) -> str:
 
 def write_readme(data: Dict[str, Any]) -> None:
     """Puts picture, table and conditions between the marks of README.md. Raises: ValueError if they are not there."""
-    text = README.read_text()
-    middle = block(data)
-    pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-    if not re.search(pattern, text, re.DOTALL):
-        raise ValueError(f"{README} has no lines {BEGIN} and {END}")
-    README.write_text(re.sub(pattern, lambda _: f"{BEGIN}\n\n{middle}\n\n{END}", text, flags=re.DOTALL))
+    marked.rewrite(README, BEGIN, END, block(data))

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 import pytest
+from fixtures.deflate_strategies import OPTIONS
 from fixtures.deflated import TAIL, deflated
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,18 +38,6 @@ def codec(new_codec: Any) -> Any:
 def final_stream(payload: bytes, **kwargs: Any) -> bytes:
     compressor = zlib.compressobj(wbits=-15, **kwargs)
     return compressor.compress(payload) + compressor.flush(zlib.Z_FINISH)
-
-
-BITS = st.none() | st.integers(9, 15)
-OPTIONS = st.builds(
-    DeflateOptions,
-    server_no_context_takeover=st.booleans(),
-    client_no_context_takeover=st.booleans(),
-    server_max_window_bits=BITS,
-    client_max_window_bits=BITS | st.just(True),
-    mem_level=st.integers(1, 9),
-    level=st.integers(-1, 9),
-)
 
 
 MESSAGES = st.lists(

@@ -6,6 +6,7 @@ import time
 from typing import Any, Optional
 
 import pytest
+from fixtures.deflate_strategies import OPTIONS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -276,18 +277,6 @@ def test_server_can_require_a_limited_client_window() -> None:
     assert negotiate(options, [NAME]) is None
     agreed = negotiate(options, [f"{NAME}, {NAME}; client_max_window_bits=15"])
     assert agreed == (f"{NAME}; client_max_window_bits=9", DeflateParameters(client_max_window_bits=9))
-
-
-BITS = st.none() | st.integers(9, 15)
-OPTIONS = st.builds(
-    DeflateOptions,
-    server_no_context_takeover=st.booleans(),
-    client_no_context_takeover=st.booleans(),
-    server_max_window_bits=BITS,
-    client_max_window_bits=BITS | st.just(True),
-    mem_level=st.integers(1, 9),
-    level=st.integers(-1, 9),
-)
 
 
 @given(client=OPTIONS, server=OPTIONS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import os
 import sys
 from typing import Any, Coroutine, Optional, Sequence
@@ -187,16 +186,16 @@ def _run_loop(main: Coroutine[Any, Any, int], loop: str) -> int:
         asyncio.get_running_loop().set_exception_handler(be_quiet)
         return await main
 
-    new_loop = None
+    uvloop = None
     if loop == "uvloop":
         try:
-            new_loop = need("uvloop", "--loop uvloop", "uvloop").new_event_loop
+            uvloop = need("uvloop", "--loop uvloop", "uvloop")
         except BaseException:
             main.close()
             raise
     if sys.version_info >= (3, 11):
-        with asyncio.Runner(loop_factory=new_loop) as runner:
+        with asyncio.Runner(loop_factory=None if uvloop is None else uvloop.new_event_loop) as runner:
             return runner.run(run())
-    if new_loop is not None:
-        asyncio.set_event_loop_policy(importlib.import_module("uvloop").EventLoopPolicy())
+    if uvloop is not None:
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     return asyncio.run(run())

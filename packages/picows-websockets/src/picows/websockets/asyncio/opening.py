@@ -12,6 +12,7 @@ import logging
 from typing import Any
 
 from picows.options import ConnectionOptions
+from picows.transports import hang_up
 
 from .._opening import OpeningProtocol
 from ..http11 import Request, Response
@@ -107,13 +108,11 @@ class Opening:
         for data in self._sans_io.data_to_send():
             if data:
                 self.transport.write(data)
-            elif self.transport.can_write_eof():
-                try:
-                    self.transport.write_eof()
-                except (OSError, RuntimeError):  # closed already
-                    self.transport.abort()
             else:
-                self.transport.close()
+                try:
+                    hang_up(self.transport)
+                except RuntimeError:  # closed already
+                    self.transport.abort()
 
     def open(self) -> None:
         """The handshake has succeeded: the engine takes over."""

@@ -13,6 +13,8 @@ import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable
 from typing import Any, cast
 
+from picows.transports import hang_up
+
 from .._limits import MAX_FRAGMENTS as MAX_FRAGMENTS
 from ..asyncio.accepting import LINGER_S
 from ..datastructures import Headers
@@ -342,11 +344,7 @@ class WebSocketCommonProtocol(asyncio.Protocol):
 
     async def close_connection(self) -> None:
         """End the TCP connection of a handshake that has failed: the peer may read what was written to it."""
-        if self.transport.can_write_eof() and not self.transport.is_closing():
-            try:
-                self.transport.write_eof()
-            except OSError:  # the peer has reset the connection, and nobody has read that yet
-                self.transport.abort()
+        if not self.transport.is_closing() and hang_up(self.transport):
             await asyncio.wait([self.connection_lost_waiter], timeout=LINGER_S)
         await self.close_transport()
 
