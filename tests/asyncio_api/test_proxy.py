@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fixtures.certificates import Certificates
+from fixtures.ports import free_port
 from fixtures.proxies import (
     EchoServer,
     HTTPProxy,
@@ -25,7 +26,6 @@ from fixtures.tunnels import (
     check_echo,
     connect,
     proxy_context,
-    unused_port,
 )
 from python_socks import ProxyConnectionError, ProxyError
 
@@ -142,7 +142,7 @@ def test_target_that_refuses(run: Runner, certificates: Certificates, scheme: st
     async def main() -> None:
         async with make_proxy(scheme, certificates.server) as proxy:
             with pytest.raises(ProxyError):
-                await connect(proxy, f"ws://127.0.0.1:{unused_port()}", run, **proxy_context(scheme, certificates))
+                await connect(proxy, f"ws://127.0.0.1:{free_port()}", run, **proxy_context(scheme, certificates))
             await proxy.all_closed()
 
     run(main())
@@ -155,7 +155,7 @@ def test_target_that_refuses(run: Runner, certificates: Certificates, scheme: st
 def test_proxy_that_cannot_be_reached(run: Runner, certificates: Certificates, scheme: str) -> None:
     async def main() -> None:
         with pytest.raises(ConnectionRefusedError if scheme.startswith("http") else ProxyConnectionError) as caught:
-            await connect(f"{scheme}://127.0.0.1:{unused_port()}", "ws://a", run)
+            await connect(f"{scheme}://127.0.0.1:{free_port()}", "ws://a", run)
         assert caught.value.errno is not None
 
     run(main())
@@ -194,7 +194,7 @@ def test_socks_proxy_with_a_name_that_does_not_exist(run: Runner, monkeypatch: p
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_local_addr_and_family(run: Runner, certificates: Certificates, scheme: str) -> None:
     async def main() -> None:
-        port = unused_port()
+        port = free_port()
         options = {"local_addr": ("127.0.0.1", port), "family": socket.AF_INET}
         async with tunnel_to_echo(scheme, False, certificates.server) as (proxy, target):
             context = proxy_context(scheme, certificates)
@@ -232,7 +232,7 @@ def test_socks_tries_every_address(run: Runner, certificates: Certificates) -> N
                     return getattr(loop, name)
 
                 async def getaddrinfo(self, host: str, port: int, **kwargs: Any) -> Any:
-                    address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", unused_port()))
+                    address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", free_port()))
                     return [address, address, (*address[:4], ("127.0.0.1", proxy.port))]
 
             url = parse_url("socks5://many.test", check_scheme=False)

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 import pytest
 from fixtures.certificates import Certificates
+from fixtures.ports import free_port
 from fixtures.proxies import (
     EchoServer,
     HTTPProxy,
@@ -25,7 +26,6 @@ from fixtures.tunnels import (
     connected,
     proxy_context,
     unconnected,
-    unused_port,
 )
 
 from picows.proxy import socket_from_factory
@@ -154,7 +154,7 @@ def test_tls_socket_from_the_factory_is_refused(run: Runner, certificates: Certi
 def test_unusable_socket_is_closed(run: Runner, make: Callable[[], socket.socket], error: type[Exception]) -> None:
     async def main() -> None:
         sock = make()
-        url = parse_url(f"ws://127.0.0.1:{unused_port()}")
+        url = parse_url(f"ws://127.0.0.1:{free_port()}")
         with pytest.raises(error):
             await socket_from_factory(lambda _: sock, url, asyncio.get_running_loop())
         assert sock.fileno() == -1

@@ -15,6 +15,10 @@ from typing import NamedTuple
 
 import environment
 
+sys.path.insert(0, str(environment.HERE.parent))
+
+from fixtures.ports import free_port
+
 PEERS = environment.HERE / "peers.py"
 _START_S = 30
 
@@ -71,9 +75,7 @@ def _examine_server(job: Job, interpreter: Path) -> None:
 
 
 def _examine_client(job: Job, interpreter: Path) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     url = f"ws://127.0.0.1:{port}"
     with _suite(job, interpreter, "fuzzingserver", {"url": url}) as suite:
         _wait_for_port(port, suite)

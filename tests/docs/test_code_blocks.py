@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from fixtures.code_blocks import DOCS, PAGES, ROOT, Block, blocks_of
+from fixtures.ports import free_port
 
 from picows import WSConnectionClosed, WSMessageListener, WSTransport, ws_connect, ws_create_server
 
@@ -160,21 +161,9 @@ async def run_client(block: Block, ends: bool) -> None:
                 await process.communicate()
 
 
-def find_free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def free_port() -> int:
-    return find_free_port()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="the guides use signals and Unix sockets")
 @pytest.mark.parametrize("block", BLOCKS)
-def test_code_blocks_run(block: Block, free_port: int) -> None:
+def test_code_blocks_run(block: Block) -> None:
     assert block.mode in MODES
     if block.not_run:
         pytest.skip(block.not_run)
@@ -182,12 +171,12 @@ def test_code_blocks_run(block: Block, free_port: int) -> None:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed: pip install {name}")
     if block.mode.startswith("server"):
-        with redis_server(block.text, find_free_port()) as text:
-            run_server(text, free_port, ends="until" in block.mode)
+        with redis_server(block.text, free_port()) as text:
+            run_server(text, free_port(), ends="until" in block.mode)
     elif block.mode.startswith("client"):
         asyncio.run(run_client(block, ends="for ever" not in block.mode))
     else:
-        run_program(block, free_port)
+        run_program(block, free_port())
 
 
 def test_the_tutorials_say_what_their_programs_print() -> None:

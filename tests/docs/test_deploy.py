@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from fixtures.ports import free_port
 
 from picows import WSListener, WSMessageListener, WSUpgradeRequest, WSUpgradeResponse, ws_connect, ws_create_server
 from picows.http import WSUpgradeResponseWithListener
@@ -23,13 +23,6 @@ def configuration(name: str) -> str:
     language = {"haproxy": "text"}.get(name, name)  # as the highlighter knows it
     (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     return str(text)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def command(name: str, text: str, directory: Path) -> list[str]:

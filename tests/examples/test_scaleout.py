@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Iterator, List
 
 import pytest
-from fixtures.daemons import Daemon, free_port, own_directory, program, spawn
+from fixtures.daemons import Daemon, own_directory, program, spawn
+from fixtures.ports import free_port
 
 from picows import WSConnectionClosed, WSInvalidStatusError, WSMessageListener, ws_connect
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fixtures.daemons import free_port
 from fixtures.drop_in import load_drop_in
 from fixtures.forward_proxies import NAMES, REFUSED, USER_INFO, ForwardProxy, forward_proxy
 from fixtures.places import Place, refused_by
+from fixtures.ports import free_port
 from fixtures.reverse_proxies import reverse_proxy
 from fixtures.sockets import port_of, until
 

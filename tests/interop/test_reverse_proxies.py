@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fixtures.daemons import free_port
 from fixtures.drop_in import load_drop_in
 from fixtures.interop import EXTENSIONS, OFFER
 from fixtures.peers import RawPeer, header_of, request_head
 from fixtures.places import Place, refused_by
+from fixtures.ports import free_port
 from fixtures.reverse_proxies import NAMES, PASSES_TLS_THROUGH, TLS, Times, reverse_proxy
 from fixtures.sockets import port_of, until
 from fixtures.wire import KEY, TEXT, build

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import socket
 import subprocess
 import sys
 import tomllib
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures.ports import free_port
 
 import picows
 
@@ -70,14 +70,6 @@ def test_ci_runs_the_command_of_the_readme() -> None:
         assert (ROOT / script).stat().st_mode & 0o111, f"{script} is not executable"
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def readme_blocks() -> tuple[str, str]:
     server, client = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     return server, client
@@ -94,11 +86,10 @@ def on_engine(engine: Any) -> dict[str, str]:
 
 
 @pytest.fixture(params=[readme_blocks, example_files], ids=["README", "examples"])
-def server_and_client(
-    request: pytest.FixtureRequest, engine: Any, free_port: int
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server_and_client(request: pytest.FixtureRequest, engine: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The running server, which has said that it listens, and the text of the client; on a port of their own."""
-    server, client = (text.replace("9001", str(free_port)) for text in request.param())
+    port = str(free_port())
+    server, client = (text.replace("9001", port) for text in request.param())
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-u", "-c", server],
         stdout=subprocess.PIPE,
