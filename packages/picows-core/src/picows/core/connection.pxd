@@ -12,7 +12,6 @@ cdef class Connection(Wire):
         readonly bint is_close_frame_sent
         readonly bint is_disconnected
         readonly object _options
-        readonly object _loop
         public object _failure
         object _listener
         # Whose `connection_lost` ends it, once the opening handshake is complete.

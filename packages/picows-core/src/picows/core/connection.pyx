@@ -39,10 +39,9 @@ cdef class Connection(Wire):
         limit = self._options.max_write_buffer_size
         self._max_write_buffer_size = -1 if limit is None else limit
         self.is_client_side = is_client_side
-        self._loop = loop
         self._logger = logger
         self._thread_id = PyThread_get_thread_ident()
-        self._open_wire(underlying_transport, current_pool(), self._options.write_coalescing)
+        self._open_wire(underlying_transport, loop, current_pool(), self._options.write_coalescing)
 
     @property
     def is_secure(self):
@@ -61,6 +60,9 @@ cdef class Connection(Wire):
         if self._max_write_buffer_size < 0 or self._is_sealed:
             return 0
         size = self._pending_size()
+        if size > self._max_write_buffer_size and self._outbox_size:
+            self._flush()  # what nobody has tried to send does not say that the peer is slow
+            size = 0 if self._is_sealed else self._pending_size()
         if size > self._max_write_buffer_size:
             self._log(
                 logging.WARNING,

@@ -26,6 +26,8 @@ cdef class Pool:
         # The frame object of the next batch; None while one is being processed.
         WSFrame frame
         bint in_batch
+        # If the batch is not a read but a burst of `recv`: the event loop that will end it; else None.
+        object burst_loop
         # Counts batches, so that a transport can tell its first write of a batch from later ones without a reset.
         uint64_t batch
         # More frames of the read that is being processed are waiting.

@@ -188,6 +188,7 @@ cdef class MessageReceiver(MessageSender):
         cdef Pool pool = transport._pool
         if transport._coalesces and not pool.in_batch and not self._is_lost:
             pool.in_batch = pool.has_more_frames = True
+            pool.burst_loop = transport._loop
             pool.batch += 1
             self._burst = pool.batch
             transport._loop.call_soon(_end_burst, pool, pool.batch)

@@ -2,7 +2,7 @@
 """The sending half of a connection: frames to bytes. How it lives is in `connection`, how bytes leave in `wire`."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytearray cimport PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_Check
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -191,7 +191,13 @@ cdef class WSTransport(Connection):
             self._log_sealed("send_reuse_external_bytearray")
             return
         cdef unsigned int first = _first_byte(msg_type, fin, rsv1, rsv2, rsv3)
-        self._send_in_place(first, PyByteArray_AS_STRING(buffer) + msg_offset, size - msg_offset)
+        cdef Py_buffer view
+        # Lent: a callback of the event loop's transport within this call must not resize it.
+        PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+        try:
+            self._send_in_place(first, <char*>view.buf + msg_offset, size - msg_offset)
+        finally:
+            PyBuffer_Release(&view)
 
     cdef NoResult send_reuse_external_buffer(
         self,
@@ -273,8 +279,12 @@ cdef class WSTransport(Connection):
         """A frame that is not worth a copy: in order after what was gathered, and never gathered itself."""
         cdef char* header = self._pool.scratch
         cdef Py_ssize_t header_size = picows_header_size(size, self._mask_bit)
-        cdef uint32_t key = self._pool.next_key() if self._mask_bit else 0
+        cdef uint32_t key = 0
         self._flush()
+        if self._is_sealed:  # by a callback, within
+            return self._log_sealed("send")
+        if self._mask_bit:
+            key = self._pool.next_key()
         picows_write_header(<uint8_t*>header, first, size, self._mask_bit, key)
         if self._mask_bit:
             self._send_masked_pieces(header_size, payload, size, key)
@@ -336,6 +346,8 @@ cdef class WSTransport(Connection):
         size += header_size
         if is_large:
             self._flush()
+            if self._is_sealed:  # by a callback, within
+                return self._log_sealed("send")
             self._write(frame, size)
         elif self._gathers():
             memcpy(self._gather(size), frame, size)

@@ -13,6 +13,7 @@ cdef enum:
 cdef class Wire:
     cdef:
         readonly object underlying_transport
+        readonly object _loop
         Pool _pool
         FastWrite _fast_write
         # The descriptor that is written to directly, or -1.
@@ -32,9 +33,9 @@ cdef class Wire:
         Py_ssize_t _outbox_size
         Py_ssize_t _outbox_capacity
 
-    cdef int _open_wire(self, underlying_transport, Pool pool, bint coalesces) except -1
+    cdef int _open_wire(self, underlying_transport, loop, Pool pool, bint coalesces) except -1
     cdef char* _gather(self, Py_ssize_t size) except NULL
-    cdef bint _gathers(self) noexcept
+    cdef bint _gathers(self) except -1
     cdef bint _may_write_directly(self) except -1
     cdef int _write(self, const char* data, Py_ssize_t size) except -1
     cdef int _write_parts(
@@ -48,6 +49,7 @@ cdef class Wire:
     cdef int _on_broken_socket(self) except -1
     cdef int _flush(self) except -1
     cdef int _end_batch(self, bint was_short) except -1
+    cdef void _leave_outbox(self) noexcept
     cdef void _free_outbox(self) noexcept
     cdef int _drop_output(self) except -1
     cdef Py_ssize_t _pending_size(self) except -1

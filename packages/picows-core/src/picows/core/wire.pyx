@@ -61,8 +61,9 @@ cdef class Wire:
     def __dealloc__(self):
         self._free_outbox()
 
-    cdef int _open_wire(self, underlying_transport, Pool pool, bint coalesces) except -1:
+    cdef int _open_wire(self, underlying_transport, loop, Pool pool, bint coalesces) except -1:
         self.underlying_transport = underlying_transport
+        self._loop = loop
         self._pool = pool
         self._coalesces = coalesces
         # The opening handshake was written through the transport, which may not have sent it yet.
@@ -74,12 +75,15 @@ cdef class Wire:
                 picows_no_sigpipe(self._fd)
         return 0
 
-    cdef bint _gathers(self) noexcept:
+    cdef bint _gathers(self) except -1:
         """True if this write waits for the end of the batch: all but the connection's first, and the first of a peer
         that has many frames in flight."""
         cdef Pool pool = self._pool
+        if pool.burst_loop is not None and pool.burst_loop is not self._loop:
+            end_batch(pool)  # that loop was stopped before it came to that, and may never run again
         if not pool.in_batch or not self._coalesces:
-            return False
+            # A callback within the end of a batch: not before what was gathered earlier.
+            return self._outbox_size != 0
         if self._batch != pool.batch:
             self._batch = pool.batch
             if not (self._is_pipelined and pool.has_more_frames):
@@ -209,10 +213,14 @@ cdef class Wire:
         try:
             self._flush()
         finally:
-            if self._outbox_capacity == OUTBOX_SIZE and self._pool.spare_outbox is NULL:
-                self._pool.spare_outbox, self._outbox = self._outbox, NULL
-            self._free_outbox()
+            if not self._is_gathering:  # else a callback of the transport has begun another batch
+                self._leave_outbox()
         return 0
+
+    cdef void _leave_outbox(self) noexcept:
+        if self._outbox_capacity == OUTBOX_SIZE and self._pool.spare_outbox is NULL:
+            self._pool.spare_outbox, self._outbox = self._outbox, NULL
+        self._free_outbox()
 
     cdef void _free_outbox(self) noexcept:
         if PICOWS_IS_DEBUG and self._outbox is not NULL:
@@ -240,12 +248,22 @@ cdef int end_batch(Pool pool) except -1:
     """Send what was gathered, and end the batch."""
     cdef Wire wire
     cdef bint was_short
+    cdef Py_ssize_t ended
     pool.in_batch = pool.has_more_frames = False
+    pool.burst_loop = None
     while pool.gathering:
         was_short = picows_now_ns() - pool.gathering_since <= SHORT_BATCH_NS
         gathering, pool.gathering = pool.gathering, []
-        for wire in gathering:
-            wire._end_batch(was_short)
+        ended = 0
+        try:
+            for wire in gathering:
+                ended += 1
+                wire._end_batch(was_short)
+        except BaseException:
+            # Ctrl-C in a callback of one: what the others have gathered leaves all the same.
+            pool.gathering[:0] = gathering[ended:]
+            end_batch(pool)
+            raise
     return 0
 
 

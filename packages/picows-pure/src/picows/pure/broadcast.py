@@ -42,7 +42,7 @@ def ws_broadcast(transports: Iterable[WSTransport], msg_type: int, message: Opti
             if whole:
                 transport._wire.write(whole)
             else:
-                transport._wire.write_parts(header, payload)
+                transport._write_large(header, payload)
             transport._check_write_buffer()
 
 

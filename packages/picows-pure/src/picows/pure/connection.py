@@ -84,7 +84,7 @@ class Connection:
         self._logger = logger
         self._thread_id = get_ident()
         self._pool = current_pool()
-        self._wire = Wire(underlying_transport, self._pool, self._options.write_coalescing)
+        self._wire = Wire(underlying_transport, loop, self._pool, self._options.write_coalescing)
         self._request: Optional[WSUpgradeRequest] = None
         self._response: Optional[WSUpgradeResponse] = None
         self._listener: Optional[EngineListener] = None

@@ -13,6 +13,7 @@ A pool belongs to one thread: keys are never shared between threads. After fork(
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 import threading
@@ -43,6 +44,7 @@ class Pool:
         "_keys",
         "_spare",
         "batch",
+        "burst_loop",
         "closing",
         "gathering",
         "in_batch",
@@ -54,6 +56,8 @@ class Pool:
     def __init__(self) -> None:
         self.read_view = memoryview(bytearray(READ_SIZE))
         self.in_batch = False
+        #: If the batch is not a read but a burst of `recv`: the event loop that will end it.
+        self.burst_loop: Optional[asyncio.AbstractEventLoop] = None
         #: Counts batches, so that a transport can tell its first write of a batch from later ones without being reset.
         self.batch = 0
         #: The loop's callback for a read is running, and whom it wakes when it is over.
@@ -111,10 +115,17 @@ class Pool:
     def end_batch(self) -> None:
         """Send what was gathered, and end the batch."""
         self.in_batch = False
+        self.burst_loop = None
         while self.gathering:
-            wires, self.gathering = self.gathering, []
-            for wire in wires:
-                wire.end_batch()
+            wires, self.gathering = iter(self.gathering), []
+            try:
+                for wire in wires:
+                    wire.end_batch()
+            except BaseException:
+                # Ctrl-C in a callback of one: what the others have gathered leaves all the same.
+                self.gathering[:0] = wires
+                self.end_batch()
+                raise
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -163,6 +163,7 @@ class MessageReceiver(MessageSender):
         pool = transport._pool
         if transport._wire.coalesce and not pool.in_batch and not self._is_lost:
             pool.in_batch = True
+            pool.burst_loop = transport._loop
             pool.batch += 1
             self._burst = pool.batch
             transport._loop.call_soon(_end_burst, pool, pool.batch)

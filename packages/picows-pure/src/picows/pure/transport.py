@@ -195,9 +195,16 @@ class WSTransport(Connection):
         if size <= JOIN_LIMIT:
             self._wire.write(header + payload)
         else:
-            self._wire.write_parts(header, payload)
+            self._write_large(header, payload)
         if self._max_write_buffer_size is not None:
             self._check_write_buffer()
+
+    def _write_large(self, header: bytes, payload: Buffer) -> None:
+        self._wire.flush()
+        if self._is_sealed:  # by a callback, within
+            self._log_sealed("send")
+        else:
+            self._wire.write_parts(header, payload)
 
     def _send_control(self, method: str, msg_type: WSMsgType, message: Optional[WSBuffer]) -> None:
         self._check_thread(method)
@@ -219,7 +226,11 @@ class WSTransport(Connection):
         limit = self._max_write_buffer_size
         if limit is None or self._is_sealed:
             return
-        if (size := self._wire.pending_size) > limit:
+        size = self._wire.pending_size
+        if size > limit:
+            self._wire.flush()  # what nobody has tried to send does not say that the peer is slow
+            size = 0 if self._is_sealed else self._wire.pending_size
+        if size > limit:
             self._log(logging.WARNING, "%d bytes wait to be sent, %d are allowed: closing the connection", size, limit)
             self._farewell(WSCloseCode.POLICY_VIOLATION, f"write buffer exceeds {limit} bytes".encode())
 

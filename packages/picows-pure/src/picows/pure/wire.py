@@ -50,10 +50,21 @@ def _borrow_socket(transport: asyncio.BaseTransport) -> Optional[socket.socket]:
 class Wire:
     """The way out of one connection."""
 
-    __slots__ = ("transport", "_socket", "_backlog", "_pool", "_batch", "_gathered", "_gathered_size", "coalesce")
+    __slots__ = (
+        "transport",
+        "_loop",
+        "_socket",
+        "_backlog",
+        "_pool",
+        "_batch",
+        "_gathered",
+        "_gathered_size",
+        "coalesce",
+    )
 
-    def __init__(self, transport: Any, pool: Pool, coalesce: bool) -> None:
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop, pool: Pool, coalesce: bool) -> None:
         self.transport = transport
+        self._loop = loop
         self._pool = pool
         self.coalesce = coalesce
         self._socket = _borrow_socket(transport)
@@ -72,21 +83,33 @@ class Wire:
         """Write bytes that are one frame or several."""
         pool = self._pool
         if pool.in_batch and self.coalesce:
-            if self._batch == pool.batch:
+            if pool.burst_loop is not None and pool.burst_loop is not self._loop:
+                pool.end_batch()  # that loop was stopped before it came to that, and may never run again
+            elif self._batch == pool.batch:
                 if self._gathered is None:
                     self._gathered = []
                     pool.gathering.append(self)
-                self._gathered.append(data)
-                self._gathered_size += len(data)
-                if self._gathered_size >= GATHER_LIMIT:
-                    self.flush()
+                self._gather(data)
                 return
-            self._batch = pool.batch
+            else:
+                self._batch = pool.batch
+        elif self._gathered_size:  # a callback within the end of a batch: not before what was gathered earlier
+            self._gather(data)
+            return
         self._write_now(data)
 
+    def _gather(self, data: bytes) -> None:
+        assert self._gathered is not None
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        if self._gathered_size >= GATHER_LIMIT:
+            self.flush()
+
     def write_parts(self, header: bytes, payload: Buffer) -> None:
-        """Write one large frame without copying it; `payload` may be changed by its owner as soon as this returns."""
-        self.flush()
+        """Write one large frame, before which everything was flushed, without copying it if the socket takes it.
+
+        `payload` may be changed by its owner as soon as this returns.
+        """
         sent = 0
         if self._socket is not None and self._is_clear():
             try:
@@ -100,10 +123,12 @@ class Wire:
             if not self._backlog:
                 return
         if sent < len(header):
-            self.transport.write(header[sent:])
-        rest = memoryview(payload)[max(0, sent - len(header)) :]
-        # The transport may keep what it is given: only bytes cannot change any more.
-        self.transport.write(rest if type(payload) is bytes else bytes(rest))
+            # In one piece: what a callback of the transport sends within the call must come behind the payload.
+            self.transport.write(b"".join((header[sent:], payload)))
+        else:
+            rest = memoryview(payload)[sent - len(header) :]
+            # The transport may keep what it is given: only bytes cannot change any more.
+            self.transport.write(rest if type(payload) is bytes else bytes(rest))
 
     def flush(self) -> None:
         """Send what was gathered."""
@@ -114,8 +139,9 @@ class Wire:
 
     def end_batch(self) -> None:
         """The batch has ended: send what was gathered and own no list between batches."""
-        self.flush()
-        self._gathered = None
+        gathered, self._gathered, self._gathered_size = self._gathered, None, 0
+        if gathered:
+            self._write_now(b"".join(gathered))
 
     def has_unread_input(self) -> bool:
         """True if more has arrived than was read: closing the socket now would reset the connection."""
