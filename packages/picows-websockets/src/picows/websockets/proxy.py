@@ -54,6 +54,8 @@ def parse_proxy(proxy: str) -> Proxy:
     Raises:
         InvalidProxy: it is not one that can be used.
     """
+    if not isinstance(proxy, str):  # False is meant for None
+        raise InvalidProxy(proxy, f"str expected, not {type(proxy).__name__}")
     parts = UrlParts(proxy)
     if parts.scheme not in _SCHEMES:
         raise InvalidProxy(proxy, f"scheme {parts.scheme} isn't supported")

@@ -24,6 +24,7 @@ from ..protocol import CONNECTING
 from ..typing import LoggerLike, Origin, PathLike, Subprotocol
 from ..uri import WebSocketURI, parse_uri
 from .connection import Connection
+from .limits import check_options
 from .network import Route, open_connection
 from .opening import ClientOpening, engine_options
 
@@ -156,6 +157,7 @@ class connect:
         create_connection: type[ClientConnection] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_options(max_size, max_queue, write_limit)
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
         if compression == "deflate":

@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+from picows.options import check_size
 
-def queue_limits(max_queue: int | None | tuple[int | None, int | None]) -> int | None | tuple[int, int]:
-    """`max_queue` for the engine."""
-    high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
-    if high is None:
+from .._limits import check_limits
+
+
+def check_options(max_size: object, max_queue: object, write_limit: object) -> None:
+    """Refuse limits that no connection can have, before there is one.
+
+    Args:
+        max_size: as for `connect`, like the others.
+        max_queue: see max_size.
+        write_limit: see max_size.
+
+    Raises:
+        ValueError: they are out of range, or in the wrong order.
+        TypeError: they are no numbers.
+    """
+    for limit in _pair("max_size", max_size, True):
+        if limit is not None:
+            check_size("max_size", limit)
+    queue_limits(max_queue)
+    write_limits(write_limit)
+
+
+def queue_limits(max_queue: object) -> int | None | tuple[int, int]:
+    """`max_queue` for the engine. Raises as `check_options`."""
+    high, low = _in_order("max_queue", max_queue, True)
+    if high is None or low is None:
         return None
-    high = max(high, 1)  # with less, the engine would never read
-    return high, high // 4 if low is None else min(low, high)
+    return max(high, 1), low  # with less, the engine would never read
 
 
-def write_limits(write_limit: int | tuple[int, int | None]) -> dict[str, int | None]:
-    """Arguments of `set_write_buffer_limits`."""
-    high, low = (write_limit, None) if isinstance(write_limit, int) else write_limit
+def write_limits(write_limit: object) -> dict[str, int | None]:
+    """Arguments of `set_write_buffer_limits`. Raises as `check_options`."""
+    high, low = _in_order("write_limit", write_limit, False)
     return {"high": high, "low": low}
+
+
+def _in_order(name: str, limits: object, may_be_none: bool) -> tuple[int | None, int | None]:
+    high, low = _pair(name, limits, may_be_none)
+    try:
+        return check_limits(high, low)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}, got {limits!r}") from None
+
+
+def _pair(name: str, limits: object, may_be_none: bool) -> tuple[int | None, int | None]:
+    """One limit alone, or two."""
+    pair = limits if isinstance(limits, (tuple, list)) else (limits, None)
+    if not may_be_none and limits is None or not all(each is None or isinstance(each, int) for each in pair):
+        raise TypeError(f"{name} must be an int or a pair of int or None, got {limits!r}")
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an int or a pair, got {limits!r}")
+    return pair[0], pair[1]

@@ -28,6 +28,7 @@ from .auth import basic_auth as basic_auth
 from .auth import is_credentials as is_credentials
 from .broadcast import broadcast as broadcast
 from .connection import Connection
+from .limits import check_options
 from .opening import engine_options
 from .ordinary import OrdinaryRequests
 
@@ -304,6 +305,7 @@ def serve(
         create_connection: a subclass of ServerConnection, or a function that makes one.
         kwargs: for the event loop's `create_server`: `ssl`, `sock`, `reuse_port`, `start_serving` and others.
     """
+    check_options(max_size, max_queue, write_limit)
     if subprotocols is not None:
         validate_subprotocols(subprotocols)
     if compression == "deflate":
