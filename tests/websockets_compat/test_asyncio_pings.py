@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fixtures.clock import ClockLoop
 from fixtures.compat import (
     Library,
     Lines,
@@ -17,6 +20,9 @@ from fixtures.compat import (
     show_end,
     skip_unless_comparable,
 )
+
+from picows.websockets.asyncio.keepalive import Keepalive, Pings
+from picows.websockets.protocol import OPEN
 
 skip_unless_comparable()
 
@@ -117,6 +123,93 @@ def test_keepalive_gives_up() -> None:
             return (await attempt(connection.recv()))[:2], show_end(connection)
 
     assert_same(scenario)
+
+
+class OnAClock:
+    """What Keepalive needs of a connection, on a loop with a clock; pings are counted, and answered when told."""
+
+    def __init__(self, ping_interval: float, ping_timeout: float | None) -> None:
+        self.loop = ClockLoop()
+        self.protocol = SimpleNamespace(state=OPEN, debug=False)
+        self.ping_interval: float | None = ping_interval
+        self.ping_timeout = ping_timeout
+        self._pings = Pings(self.loop)
+        self.waiters: list[Any] = []
+        self.failures: list[Any] = []
+        self.keepalive = Keepalive(self, self.loop)  # type: ignore[arg-type]
+
+    def _send_keepalive_ping(self) -> Any:
+        self.waiters.append(self._pings.add(None)[1])
+        if len(self.waiters) == 100:  # a flood would not let time pass
+            self.keepalive.stop()
+        return self.waiters[-1]
+
+    def _close_failing(self, code: int, reason: str) -> None:
+        self.failures.append((code, reason))
+
+    def answer(self) -> None:
+        self.waiters[-1].set_result(0.0)
+        self.loop.settle()
+
+
+@pytest.fixture
+def on_a_clock() -> Iterator[Callable[..., OnAClock]]:
+    made: list[OnAClock] = []
+
+    def make(ping_interval: float, ping_timeout: float | None) -> OnAClock:
+        made.append(OnAClock(ping_interval, ping_timeout))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.keepalive.stop()
+        each.loop.close()
+
+
+def test_an_interval_of_None_ends_the_pings_of_an_open_connection(on_a_clock: Any) -> None:
+    """websockets' keepalive fails then, which it logs."""
+    connection = on_a_clock(20, None)
+    connection.loop.advance(30)
+    connection.ping_interval = None
+    connection.loop.advance(1000)
+    assert len(connection.waiters) == 1
+
+
+def test_an_interval_of_None_while_a_pong_is_awaited(on_a_clock: Any) -> None:
+    """The next ping was due, and waited for it."""
+    connection = on_a_clock(20, 100)
+    connection.loop.advance(50)
+    connection.ping_interval = None
+    connection.answer()
+    connection.loop.advance(1000)
+    assert (len(connection.waiters), connection.failures) == (1, [])
+
+
+def test_another_interval_holds_from_the_next_ping_on(on_a_clock: Any) -> None:
+    connection = on_a_clock(20, None)
+    connection.ping_interval = 5
+    counts = []
+    for _ in range(6):
+        connection.loop.advance(5)
+        counts.append(len(connection.waiters))
+    assert counts == [0, 0, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("before", "after", "failures"), [(None, 10, 1), (100, 10, 1), (10, None, 0)])
+def test_another_timeout_holds_from_the_next_ping_on(on_a_clock: Any, before: Any, after: Any, failures: int) -> None:
+    connection = on_a_clock(20, before)
+    connection.ping_timeout = after
+    connection.loop.advance(35)
+    assert len(connection.failures) == failures
+
+
+@pytest.mark.parametrize("after", [None, 1000])
+def test_the_timeout_of_a_ping_is_that_of_when_it_was_sent(on_a_clock: Any, after: Any) -> None:
+    connection = on_a_clock(20, 10)
+    connection.loop.advance(25)
+    connection.ping_timeout = after
+    connection.loop.advance(10)
+    assert connection.failures == [(1011, "keepalive ping timeout")]
 
 
 def test_no_keepalive() -> None:

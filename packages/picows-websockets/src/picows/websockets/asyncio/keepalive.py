@@ -74,6 +74,8 @@ class Pings:
 class Keepalive:
     """Pings a connection every `ping_interval`, and closes it when a pong takes longer than `ping_timeout`.
 
+    Both may be changed while the connection is open: from the next ping on. An interval of None is the end of pings.
+
     A pong that is late because our own loop was blocked has probably arrived and was not read: websockets closes the
     connection, here it gets a moment.
     """
@@ -110,10 +112,10 @@ class Keepalive:
 
     def _ping(self) -> None:
         connection = self._connection
-        if connection is None or connection.protocol.state is not OPEN:
-            return
         self._is_due = self._had_grace = False
-        self._next = deadlines(self._loop, connection.ping_interval or 0, Keepalive._on_due)
+        if connection is None or connection.ping_interval is None or connection.protocol.state is not OPEN:
+            return
+        self._next = deadlines(self._loop, connection.ping_interval, Keepalive._on_due)
         self._next.add(self)
         self._waiter = connection._send_keepalive_ping()
         if connection.ping_timeout is not None:
