@@ -79,6 +79,36 @@ async def test_nothing_is_lost_or_torn_around_the_limit(net: Net) -> None:
         assert (await peer.read_frame()).payload == bytes([number % 256]) * size
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize("is_server", [True, False], ids=["server", "client"])
+async def test_what_pause_writing_sends_comes_behind(net: Net, is_server: bool, kind: Any) -> None:
+    """The event loop's transport calls it in the middle of a send."""
+
+    class Reports(Pressure):
+        def pause_writing(self) -> None:
+            if not self.paused.is_set():
+                self.paused.set()
+                self.transport.send(1, "paused")
+                self.transport.send(2, kind(b"z" * 500_000))
+
+    sender, receiver = Reports(), Recorder()
+    server = await net.serve(lambda request: sender if is_server else receiver)
+    await net.connect(lambda: receiver if is_server else sender, server)
+    await until(lambda: sender.transport is not None)
+    sizes = [1_000_000, 100_000, 1_500_000] * 20
+    sent = []
+    for size in sizes:
+        sender.transport.send(2, kind(b"x" * size))
+        sent.append(b"x" * size)
+        if sender.paused.is_set():
+            break
+    assert sender.paused.is_set()
+    sent += [b"paused", b"z" * 500_000]
+    sender.transport.send(1, "last")
+    for payload in [*sent, b"last"]:
+        assert (await receiver.next_frame()).payload == payload
+
+
 async def test_without_callbacks_it_is_logged(net: Net, caplog: pytest.LogCaptureFixture) -> None:
     listener = Recorder()
     server = await net.serve(lambda request: listener)

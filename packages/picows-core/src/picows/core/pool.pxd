@@ -6,6 +6,8 @@ from .waiter cimport Waiter
 
 
 cdef enum:
+    # A frame that is larger does not leave its buffer behind.
+    LARGEST_SPARE = 2 * 1024 * 1024
     KEYS_PER_BLOCK = 1024
     # What one read may bring.
     READ_SIZE = 256 * 1024 - HEADROOM
@@ -23,6 +25,8 @@ cdef class Pool:
         ReadBuffer read_buffer
         # A large buffer that has done its work, for the next large frame.
         ReadBuffer spare
+        # As that, for frames that are sent.
+        ReadBuffer output
         # The frame object of the next batch; None while one is being processed.
         WSFrame frame
         bint in_batch
@@ -55,6 +59,7 @@ cdef class Pool:
     cdef int end_read(self) except -1
     cdef int give_back(self, WSFrame frame, bint was_kept) except -1
     cdef ReadBuffer take_large(self, Py_ssize_t size)
+    cdef ReadBuffer take_output(self, Py_ssize_t size)
     cdef void recycle(self, ReadBuffer buffer) noexcept
     cpdef forget_keys(self)
     cpdef drop_caches(self)

@@ -28,8 +28,6 @@ from picows.deadlines import SharedDeadlines
 
 
 cdef enum:
-    # A frame that is larger does not leave its buffer behind.
-    LARGEST_SPARE = 2 * 1024 * 1024
     MAX_HEADER = 14
 
 _pools = weakref.WeakSet()
@@ -86,7 +84,7 @@ cdef class Pool:
     cpdef drop_caches(self):
         """Free what is kept for the next batch only."""
         self.frame = None
-        self.spare = None
+        self.spare = self.output = None
         if PICOWS_IS_DEBUG and self.spare_outbox is not NULL:
             count_live(LIVE_OUTBOX, -1)
         PyMem_RawFree(self.spare_outbox)
@@ -141,6 +139,15 @@ cdef class Pool:
             buffer.start, buffer.stop = 0, size
             return buffer
         return new_read_buffer(size, 0)
+
+    cdef ReadBuffer take_output(self, Py_ssize_t size):
+        """A buffer of at least `size` bytes in which a large frame is built; whoever is done with it puts it back as
+        `output`."""
+        cdef ReadBuffer buffer = self.output
+        self.output = None
+        if buffer is None or buffer.capacity < size:
+            return new_read_buffer(size, 0)
+        return buffer
 
     cdef void recycle(self, ReadBuffer buffer) noexcept:
         """The payload in this buffer is of no use any more."""

@@ -19,7 +19,7 @@ from ._kernels cimport (
 from .closing cimport WSCloseInfo
 from .enums cimport WSMsgType
 from .pool cimport GATHER_LIMIT, SCRATCH_SIZE
-from .wire cimport JOIN_LIMIT
+from .wire cimport JOIN_LIMIT, room_in
 
 from picows.closing import close_payload as _close_payload
 from picows.enums import close_code as _close_code
@@ -301,7 +301,6 @@ cdef class WSTransport(Connection):
         cdef char* scratch = self._pool.scratch
         cdef Py_ssize_t filled = header_size
         cdef Py_ssize_t done = 0, piece, sent
-        cdef bytes rest
         cdef char* to
         cdef bint is_direct = self._may_write_directly()
         while is_direct and done < size:
@@ -321,13 +320,13 @@ cdef class WSTransport(Connection):
             else:
                 filled = 0
         if filled or done < size:
-            rest = PyBytes_FromStringAndSize(NULL, filled + size - done)
-            to = PyBytes_AS_STRING(rest)
+            output = self._new_output(filled + size - done)
+            to = room_in(output)
             memcpy(to, scratch, filled)
             _kernels.mask(
                 <uint8_t*>to + filled, <const uint8_t*>payload + done, size - done, picows_rotate_key(key, done)
             )
-            self.underlying_transport.write(rest)
+            self._give_output(output, filled + size - done)
         return 0
 
     cdef int _send_in_place(self, unsigned int first, char* message, Py_ssize_t size) except -1:

@@ -45,6 +45,9 @@ cdef class Wire:
     cdef int _write_joined(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, Py_ssize_t sent
     ) except -1
+    cdef bint _is_fast_tls(self) noexcept
+    cdef object _new_output(self, Py_ssize_t size)
+    cdef int _give_output(self, output, Py_ssize_t size) except -1
     cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1
     cdef int _on_broken_socket(self) except -1
     cdef int _flush(self) except -1
@@ -56,6 +59,7 @@ cdef class Wire:
     cdef bint _has_unread_input(self) noexcept
 
 
+cdef char* room_in(output)
 cdef int end_batch(Pool pool) except -1
 cdef bint is_secure(transport) except -1
 cdef int tune_socket(transport, int fd) except -1

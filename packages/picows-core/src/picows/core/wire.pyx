@@ -20,7 +20,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from ._kernels cimport LIVE_OUTBOX, PICOWS_IS_DEBUG, count_live
-from .pool cimport GATHER_LIMIT, PIPELINED, SHORT_BATCH_NS, Pool
+from .buffers cimport ReadBuffer
+from .pool cimport GATHER_LIMIT, LARGEST_SPARE, PIPELINED, SHORT_BATCH_NS, Pool
 
 
 cdef extern from "frame_codec.h":
@@ -150,7 +151,9 @@ cdef class Wire:
             if sent < 0:
                 return self._on_broken_socket()
             self._has_backlog = sent < header_size + size
-        if sent >= header_size and owner is not None:
+        if owner is not None and self._is_fast_tls():
+            self.underlying_transport.writelines([PyBytes_FromStringAndSize(header, header_size), owner])
+        elif sent >= header_size and owner is not None:
             # Bytes cannot change: the transport may keep them.
             if sent < header_size + size:
                 self.underlying_transport.write(memoryview(owner)[sent - header_size:])
@@ -176,14 +179,36 @@ cdef class Wire:
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, Py_ssize_t sent
     ) except -1:
         """Give header and payload to the transport as one object, without their first `sent` bytes."""
-        cdef bytes rest = PyBytes_FromStringAndSize(NULL, header_size + size - sent)
-        cdef char* to = PyBytes_AS_STRING(rest)
+        cdef Py_ssize_t rest = header_size + size - sent
+        output = self._new_output(rest)
+        cdef char* to = room_in(output)
         if sent < header_size:
             memcpy(to, header + sent, header_size - sent)
             memcpy(to + header_size - sent, payload, size)
         else:
-            memcpy(to, payload + sent - header_size, header_size + size - sent)
-        self.underlying_transport.write(rest)
+            memcpy(to, payload + sent - header_size, rest)
+        return self._give_output(output, rest)
+
+    cdef bint _is_fast_tls(self) noexcept:
+        """True if the transport encrypts, and takes what we have without a copy or a Python call."""
+        return self._fd < 0 and self._fast_write is not NULL
+
+    cdef object _new_output(self, Py_ssize_t size):
+        """Room for bytes that go to the transport in one piece, by `_give_output`.
+
+        Where all of them will be encrypted at once that is memory which is used again: fresh pages would cost more
+        than the encryption.
+        """
+        if size <= LARGEST_SPARE and self._is_fast_tls() and self.underlying_transport.get_write_buffer_size() == 0:
+            return self._pool.take_output(size)
+        return PyBytes_FromStringAndSize(NULL, size)
+
+    cdef int _give_output(self, output, Py_ssize_t size) except -1:
+        if isinstance(output, bytes):
+            self.underlying_transport.write(output)
+        else:
+            self._fast_write(self.underlying_transport, (<ReadBuffer>output).data, size)
+            self._pool.output = <ReadBuffer>output
         return 0
 
     cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1:
@@ -242,6 +267,10 @@ cdef class Wire:
     cdef bint _has_unread_input(self) noexcept:
         """True if more has arrived than was read: closing the socket now would reset the connection."""
         return self._fd >= 0 and picows_has_unread(self._fd)
+
+
+cdef char* room_in(output):
+    return PyBytes_AS_STRING(output) if isinstance(output, bytes) else (<ReadBuffer>output).data
 
 
 cdef int end_batch(Pool pool) except -1:
