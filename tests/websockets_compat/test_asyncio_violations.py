@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from fixtures.compat import (
     OURS,
     Library,
+    Lines,
     assert_same,
     attempt,
     raw_server,
@@ -80,6 +82,12 @@ def test_violations(data: bytes) -> None:
 @pytest.mark.parametrize("data", ENDS.values(), ids=ENDS)
 def test_ends(data: bytes) -> None:
     assert_same(observe, data)
+
+
+@pytest.mark.parametrize("data", [*VIOLATIONS.values(), *ENDS.values()], ids=[*VIOLATIONS, *ENDS])
+def test_the_log_at_debug_level_changes_nothing(data: bytes) -> None:
+    """Frames take another way then."""
+    assert_same(lambda library: observe(library, data, logger=Lines(logging.DEBUG).logger))
 
 
 @pytest.mark.parametrize(("data", "max_size"), SIZES.values(), ids=SIZES)

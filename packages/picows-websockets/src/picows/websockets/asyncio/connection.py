@@ -222,12 +222,13 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
         self._transport._abort()
 
     def _on_close(self, frame: Any) -> None:
-        if self._in_message and not self._transport.is_close_frame_sent:
-            self.protocol.parser_exc = ProtocolError("incomplete fragmented message")
-            self._transport._farewell(CloseCode.PROTOCOL_ERROR, b"incomplete fragmented message")
+        if self._transport.is_close_frame_sent:
+            _Listener._on_close(self, frame)
+        elif self._in_message if self._tap is None else self._tap.in_message:
+            reason = "incomplete fragmented message"
+            self._close_failing(CloseCode.PROTOCOL_ERROR, reason, ProtocolError(reason))
         else:
-            if not self._transport.is_close_frame_sent:
-                self._log_sent(CLOSE, frame.get_payload_as_bytes())
+            self._log_sent(CLOSE, frame.get_payload_as_bytes())
             _Listener._on_close(self, frame)
         self._note_closing()
 

@@ -116,6 +116,11 @@ class Tap:
         elif frame.opcode is CLOSE:
             connection._on_close(received)
 
+    @property
+    def in_message(self) -> bool:
+        """Whether fragments of a message have arrived, and not the last."""
+        return self._fragments > 0
+
     def _allowed(self) -> int | None:
         protocol = self._connection.protocol
         limit = protocol.max_message_size
