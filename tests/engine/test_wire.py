@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fixtures.wire import BINARY, CLOSE, TEXT, take_apart
+from fixtures.wire import BINARY, CLOSE, PING, TEXT, take_apart
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 pytestmark = [
@@ -179,6 +180,88 @@ def test_W15_the_socket_is_not_written_to_after_the_end(connect: Any, pair: Any,
     connection.loop.settle()
     assert len(take_apart(take(peers))) == (3 if graceful else 1)
     assert connection.written() == b""
+
+
+@SIDES
+@pytest.mark.parametrize("end", ["close", "abort"])
+@pytest.mark.parametrize("size", [5, 50_000, 1_000_000])
+def test_a_transport_that_was_lent_gets_what_is_sent_after_its_end(
+    connect: Any, pair: Any, client: bool, end: str, size: int
+) -> None:
+    """It drops that; the socket, which is still open in this turn of the loop, must not get it."""
+    ours, peers = pair
+    connection = connect(client=client, sock=ours)
+    connection.transport._lend_transport()
+    connection.transport.send(BINARY, b"before")
+    getattr(connection.wire, end)()
+    connection.transport.send(BINARY, bytes(size))
+    connection.transport.send_ping()
+    connection.transport.send_close()
+    assert [frame.payload for frame in take_apart(take(peers))] == [b"before"]
+    late = take_apart(b"".join(connection.wire.written_late))
+    assert [frame.opcode for frame in late] == [BINARY, PING, CLOSE]
+    connection.wire.written_late.clear()
+
+
+@SIDES
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_what_is_gathered_leaves_before_the_end_of_a_transport_that_was_lent(
+    connect: Any, pair: Any, client: bool, end: str
+) -> None:
+    """As if each had been sent at once."""
+    ours, peers = pair
+    arrived: list[int] = []
+
+    def react(transport: Any, frame: Any) -> None:
+        for _ in range(3):
+            transport.send(TEXT, b"gathered")
+        transport._lend_transport()
+        arrived.append(len(take_apart(take(peers))))
+        for _ in range(3):
+            transport.send(TEXT, b"gathered again")
+        getattr(connection.wire, end)()
+        transport.send(TEXT, b"late")
+
+    connection = connect(client=client, sock=ours, handlers={"on_ws_frame": react})
+    connection.feed_frame(TEXT)
+    assert arrived == [3]
+    assert [frame.payload for frame in take_apart(take(peers))] == [b"gathered again"] * 3
+    assert [frame.payload for frame in take_apart(b"".join(connection.wire.written_late))] == [b"late"]
+    connection.wire.written_late.clear()
+
+
+@SIDES
+def test_nothing_is_gathered_that_a_lent_transport_would_drop(connect: Any, client: bool) -> None:
+    """TLS: after its end nothing can be sent but what it has."""
+
+    def react(transport: Any, frame: Any) -> None:
+        transport._lend_transport()
+        for _ in range(3):
+            transport.send(TEXT, b"early")
+        connection.wire.close()
+
+    connection = connect(client=client, secure=True, handlers={"on_ws_frame": react})
+    connection.feed_frame(TEXT)
+    assert connection.plain() == [(TEXT, b"early")] * 3
+    assert connection.wire.written_late == []
+
+
+def test_a_transport_is_lent_to_another_thread(connect: Any, pair: Any) -> None:
+    """Which sends nothing there: what was gathered leaves where it was."""
+    ours, peers = pair
+    arrived: list[bytes] = []
+
+    def react(transport: Any, frame: Any) -> None:
+        for _ in range(3):
+            transport.send(TEXT, b"x")
+        thread = threading.Thread(target=transport._lend_transport)
+        thread.start()
+        thread.join()
+        arrived.append(take(peers))
+
+    connection = connect(sock=ours, handlers={"on_ws_frame": react})
+    connection.feed_frame(TEXT)
+    assert [len(take_apart(data)) for data in (arrived[0], take(peers))] == [1, 2]
 
 
 @SIDES

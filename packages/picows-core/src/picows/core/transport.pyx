@@ -27,6 +27,7 @@ from picows.enums import close_code as _close_code
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    unsigned long PyThread_get_thread_ident() noexcept
 
 
 cdef extern from "frame_codec.h":
@@ -226,6 +227,13 @@ cdef class WSTransport(Connection):
         if not self._is_lost:
             self._flush()
 
+    def _lend_transport(self):
+        """Somebody gets the asyncio transport, and may close it at any time: what was sent before that leaves, what is
+        sent after it goes to the transport, which drops it."""
+        if PyThread_get_thread_ident() == self._thread_id:
+            self._flush()
+        self._is_lent = True
+
     cdef int _send_control(self, str method, int opcode, object message) except -1:
         self._check_thread(method)
         cdef bytes payload = as_bytes(message)
@@ -280,7 +288,7 @@ cdef class WSTransport(Connection):
         cdef char* header = self._pool.scratch
         cdef Py_ssize_t header_size = picows_header_size(size, self._mask_bit)
         cdef uint32_t key = 0
-        self._flush()
+        self._flush_before_large()
         if self._is_sealed:  # by a callback, within
             return self._log_sealed("send")
         if self._mask_bit:
@@ -344,7 +352,7 @@ cdef class WSTransport(Connection):
         cdef bint is_large = size > JOIN_LIMIT
         size += header_size
         if is_large:
-            self._flush()
+            self._flush_before_large()
             if self._is_sealed:  # by a callback, within
                 return self._log_sealed("send")
             self._write(frame, size)

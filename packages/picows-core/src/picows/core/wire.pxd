@@ -21,6 +21,8 @@ cdef class Wire:
         # The opening handshake, or the event loop's transport, holds bytes that must leave first.
         uint8_t _has_backlog
         uint8_t _coalesces
+        # The transport has a user, who may close it at any time.
+        uint8_t _is_lent
         uint8_t _is_gathering
         # In its last batch so many answers were gathered that the first of the next one may wait for the others.
         uint8_t _is_pipelined
@@ -34,6 +36,8 @@ cdef class Wire:
         Py_ssize_t _outbox_capacity
 
     cdef int _open_wire(self, underlying_transport, loop, Pool pool, bint coalesces) except -1
+    cdef bint _leaves_at_once(self) except -1
+    cdef int _mind_the_end(self) except -1
     cdef char* _gather(self, Py_ssize_t size) except NULL
     cdef bint _gathers(self) except -1
     cdef bint _may_write_directly(self) except -1
@@ -51,6 +55,7 @@ cdef class Wire:
     cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1
     cdef int _on_broken_socket(self) except -1
     cdef int _flush(self) except -1
+    cdef int _flush_before_large(self) except -1
     cdef int _end_batch(self, bint was_short) except -1
     cdef void _leave_outbox(self) noexcept
     cdef void _free_outbox(self) noexcept

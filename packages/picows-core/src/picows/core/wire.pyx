@@ -82,6 +82,9 @@ cdef class Wire:
         cdef Pool pool = self._pool
         if pool.burst_loop is not None and pool.burst_loop is not self._loop:
             end_batch(pool)  # that loop was stopped before it came to that, and may never run again
+        if self._is_lent and not self._leaves_at_once():
+            self._flush()
+            return False
         if not pool.in_batch or not self._coalesces:
             # A callback within the end of a batch: not before what was gathered earlier.
             return self._outbox_size != 0
@@ -91,6 +94,19 @@ cdef class Wire:
                 return False
         self._gathered += 1
         return True
+
+    cdef bint _leaves_at_once(self) except -1:
+        """True if what is gathered will reach the socket although the user of a transport that was lent closes it."""
+        self._mind_the_end()
+        return self._may_write_directly()
+
+    cdef int _mind_the_end(self) except -1:
+        """If the user of a transport that was lent has closed it: what was sent before leaves (the socket is open until
+        the next turn of the loop), what follows goes to the transport, which drops it."""
+        if self._is_lent and self._fd >= 0 and self.underlying_transport.is_closing():
+            self._flush()
+            self._fd = -1
+        return 0
 
     cdef char* _gather(self, Py_ssize_t size) except NULL:
         """Room for `size` bytes, JOIN_LIMIT and a header at most, at the end of the outbox."""
@@ -229,6 +245,10 @@ cdef class Wire:
             self._outbox_size = 0
             self._write(self._outbox, size)
         return 0
+
+    cdef int _flush_before_large(self) except -1:
+        self._mind_the_end()
+        return self._flush()
 
     cdef int _end_batch(self, bint was_short) except -1:
         """Send what was gathered, and own no block between batches."""

@@ -173,6 +173,13 @@ class WSTransport(Connection):
         if not self._is_lost:
             self._wire.flush()
 
+    def _lend_transport(self) -> None:
+        """Somebody gets the asyncio transport, and may close it at any time: what was sent before that leaves, what is
+        sent after it goes to the transport, which drops it."""
+        if get_ident() == self._thread_id:
+            self._wire.flush()
+        self._wire.is_lent = True
+
     # --- writing ---
 
     def _write_frame(self, first: int, payload: Buffer) -> None:
@@ -200,7 +207,7 @@ class WSTransport(Connection):
             self._check_write_buffer()
 
     def _write_large(self, header: bytes, payload: Buffer) -> None:
-        self._wire.flush()
+        self._wire.flush_before_large()
         if self._is_sealed:  # by a callback, within
             self._log_sealed("send")
         else:

@@ -60,6 +60,7 @@ class Wire:
         "_gathered",
         "_gathered_size",
         "coalesce",
+        "is_lent",
     )
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop, pool: Pool, coalesce: bool) -> None:
@@ -67,6 +68,8 @@ class Wire:
         self._loop = loop
         self._pool = pool
         self.coalesce = coalesce
+        #: The transport has a user, who may close it at any time.
+        self.is_lent = False
         self._socket = _borrow_socket(transport)
         # The opening handshake was written through the transport, which may not have sent it yet.
         self._backlog = True
@@ -82,7 +85,9 @@ class Wire:
     def write(self, data: bytes) -> None:
         """Write bytes that are one frame or several."""
         pool = self._pool
-        if pool.in_batch and self.coalesce:
+        if self.is_lent and not self._leaves_at_once():
+            self.flush()
+        elif pool.in_batch and self.coalesce:
             if pool.burst_loop is not None and pool.burst_loop is not self._loop:
                 pool.end_batch()  # that loop was stopped before it came to that, and may never run again
             elif self._batch == pool.batch:
@@ -97,6 +102,19 @@ class Wire:
             self._gather(data)
             return
         self._write_now(data)
+
+    def _leaves_at_once(self) -> bool:
+        """True if what is gathered will reach the socket although the user of a transport that was lent closes it."""
+        self._mind_the_end()
+        return self._socket is not None and self._is_clear()
+
+    def _mind_the_end(self) -> None:
+        """If the user of a transport that was lent has closed it: what was sent before leaves (the socket is open until
+        the next turn of the loop), what follows goes to the transport, which drops it."""
+        if self.is_lent and self._socket is not None and self.transport.is_closing():
+            self.flush()
+            self._socket.detach()
+            self._socket = None
 
     def _gather(self, data: bytes) -> None:
         assert self._gathered is not None
@@ -136,6 +154,11 @@ class Wire:
             self._gathered = []
             self._gathered_size = 0
             self._write_now(b"".join(gathered))
+
+    def flush_before_large(self) -> None:
+        """Send what was gathered, before a frame that is not gathered itself."""
+        self._mind_the_end()
+        self.flush()
 
     def end_batch(self) -> None:
         """The batch has ended: send what was gathered and own no list between batches."""

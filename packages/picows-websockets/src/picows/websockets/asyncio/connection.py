@@ -93,6 +93,7 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     _keepalive: Keepalive | None = None
     _closed: asyncio.Future[None] | None = None
     _asyncio_transport: Any = None
+    _is_transport_lent = False
     _closing: Deadlines[Connection] | None = None
     _deflate: ConnectionCodec | None = None
     _tap: Tap | None = None
@@ -103,6 +104,10 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     @property
     def transport(self) -> asyncio.Transport:
         """The asyncio transport. Do not write to it."""
+        if not self._is_transport_lent:
+            self._is_transport_lent = True
+            if self._transport is not None:
+                self._transport._lend_transport()
         return self._asyncio_transport  # type: ignore[no-any-return]
 
     @property
@@ -383,6 +388,8 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     def on_ws_connected(self, transport: Any) -> None:
         """The engine has taken over."""
         _Listener.on_ws_connected(self, transport)
+        if self._is_transport_lent:
+            transport._lend_transport()
         if self.ping_interval is not None:
             self._keepalive = Keepalive(self, transport._loop)
 

@@ -74,7 +74,7 @@ class FragmentedMessage:
     async def _send(self, fragment: Any, is_last: bool) -> None:
         connection = self._connection
         transport = connection._transport
-        if transport is None or transport._is_sealed:
+        if transport is None or transport._is_sealed or connection._asyncio_transport.is_closing():
             await connection._refuse_send()
         opcode = WSMsgType.CONTINUATION
         if self._kind is None:

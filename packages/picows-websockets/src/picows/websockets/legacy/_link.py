@@ -8,7 +8,6 @@ listener, like every `asyncio.connection.Connection`.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
@@ -65,9 +64,8 @@ class Link(Connection):
         protocol = self.protocol
         self._asyncio_transport = transport
         protocol.state = OPEN
+        self._is_transport_lent = True  # the protocol has it
         options = engine_options(is_client, protocol.max_message_size, protocol.debug)
-        # Who has the transport may close it at any time: nothing that was sent may be waiting elsewhere then.
-        options = dataclasses.replace(options, write_coalescing=False)
         handshake = _NoHandshake()
         self._receiver = engine.make_protocol(loop, options, handshake, None, False)
         self._receiver.connection_made(transport)
