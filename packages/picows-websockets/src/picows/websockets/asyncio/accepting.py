@@ -101,6 +101,7 @@ class ServerOpening(Opening):
         self._end()
         self._server._leaving.discard(self)
         self._protocol.receive_eof()  # whose last words are for the log
+        self.connection._on_never_opened()
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(None)
 

@@ -166,7 +166,7 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
         """Wait until the connection is closed, whoever closes it."""
         if self.protocol.state is not CLOSED:
             if self._closed is None:
-                self._closed = self._transport._loop.create_future()
+                self._closed = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._closed)
 
     def _say_goodbye(self, close: Close, payload: bytes) -> None:
@@ -412,6 +412,15 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
             self._deflate = None
         if self._pings is not None:
             self._pings.give_up(protocol.close_exc)
+        self._release(transport)
+
+    def _on_never_opened(self) -> None:
+        """The TCP connection has ended before the opening handshake was complete."""
+        self.protocol.state = CLOSED
+        self._release(None)
+
+    def _release(self, transport: Any) -> None:
+        """Wake everybody who waits."""
         _Listener.on_ws_disconnected(self, transport)
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)

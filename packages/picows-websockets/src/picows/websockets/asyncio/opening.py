@@ -95,6 +95,7 @@ class Opening:
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is gone, or `connection_made` failed with `exc`."""
         self.eof_received()
+        self.connection._on_never_opened()
 
     # A side implements this.
 
