@@ -28,7 +28,10 @@ SENDING: dict[str, Use] = {
     "ping": lambda connection: connection.ping(),
     "pong": lambda connection: connection.pong(),
 }
-REFUSED: dict[str, Use] = {"dict": lambda connection: connection.send({}), "ping": lambda connection: connection.ping(1)}
+REFUSED: dict[str, Use] = {
+    "dict": lambda connection: connection.send({}),
+    "ping": lambda connection: connection.ping(1),
+}
 
 
 async def use_early(library: Library, use: Use, status: int | None) -> Any:
