@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +40,33 @@ def test_ping(data: Any) -> None:
             return before, latency > 0, connection.latency == latency
 
     assert assert_same(scenario) == (0, True, True)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@pytest.mark.parametrize("before", [logging.DEBUG, logging.INFO], ids=["from DEBUG to INFO", "from INFO to DEBUG"])
+def test_the_level_of_the_logger_may_change(before: int, compression: str | None) -> None:
+    after = logging.INFO if before == logging.DEBUG else logging.DEBUG
+
+    async def scenario(library: Library) -> Any:
+        is_answered = asyncio.Event()
+
+        async def handler(connection: Any) -> None:
+            await (await connection.ping(b"of the server"))
+            is_answered.set()
+            await connection.wait_closed()
+
+        at_server, at_client = Lines(before), Lines(before)
+        async with library.serve(handler, logger=at_server.logger, compression=compression) as server:
+            connecting = library.connect(server, logger=at_client.logger, compression=compression)
+            at_server.logger.setLevel(after)
+            at_client.logger.setLevel(after)
+            async with connecting as connection:
+                await (await connection.ping(b"of the client"))
+                await is_answered.wait()
+        frames = [line for lines in (at_server, at_client) for line in lines.lines if "of the" in line]
+        return sorted(frames)
+
+    assert len(assert_same(scenario)) == (0 if before == logging.DEBUG else 8)
 
 
 @pytest.mark.parametrize("data", [1, [], b"x" * 126, "é" * 63], ids=repr)

@@ -73,5 +73,6 @@ def without_credentials(given: HeadersLike | None) -> Headers | None:
     headers = Headers()
     headers.update(given)
     for name in _CREDENTIALS:
-        headers.pop(name, None)
+        if name in headers:  # once or more often
+            del headers[name]
     return headers

@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
+from picows.server import MAX_SENT_AHEAD
+
 from ..http11 import Request, Response
-from ..protocol import OPEN
+from ..protocol import CLOSED, OPEN
 from ..server import ServerProtocol
 from .opening import Opening
 from .ordinary import Answer, OrdinaryRequests
@@ -48,6 +50,9 @@ class Hooks:
 class ServerOpening(Opening):
     """One handshake.
 
+    A client may leave while a hook is awaited. The hook goes on, and so does what follows it, but nothing is sent, no
+    connection is opened, and no handler runs. Reading goes on meanwhile, to notice it: up to MAX_SENT_AHEAD bytes.
+
     Args:
         connection: whose.
         server: learns of the handshake, and of the connection when it is open.
@@ -55,7 +60,19 @@ class ServerOpening(Opening):
         loop: the loop of the connection.
     """
 
-    __slots__ = ("_server", "_hooks", "_loop", "_timer", "_task", "_response", "_has_bytes", "_has_request", "_lost")
+    __slots__ = (
+        "_server",
+        "_hooks",
+        "_loop",
+        "_timer",
+        "_task",
+        "_response",
+        "_has_bytes",
+        "_has_request",
+        "_sent_ahead",
+        "_is_lost",
+        "_lost",
+    )
 
     def __init__(
         self, connection: ServerConnection, server: Server, hooks: Hooks, loop: asyncio.AbstractEventLoop
@@ -69,6 +86,9 @@ class ServerOpening(Opening):
         self._response: Response | None = None
         self._has_bytes = False
         self._has_request = False
+        #: How many bytes came while a hook was awaited.
+        self._sent_ahead = 0
+        self._is_lost = False
         self._lost: asyncio.Future[None] | None = None
 
     @property
@@ -85,25 +105,41 @@ class ServerOpening(Opening):
     def data_received(self, data: bytes) -> None:
         """Bytes of the request, or frames sent ahead while a hook is awaited."""
         ordinary = self._hooks.ordinary
-        if ordinary is not None and not (self._has_bytes or self._is_over or self._server._is_closing):
-            answer = ordinary.accept(self._protocol, data)
+        protocol = self._protocol
+        if ordinary is not None and not (
+            self._has_bytes or self._is_over or self._server._is_closing or protocol.debug
+        ):
+            answer = ordinary.accept(protocol, data)
             if answer is not None:
                 self._take(answer)
                 return
         self._has_bytes = True
-        super().data_received(data)
         if self._task is not None:
-            self.transport.pause_reading()
+            self._sent_ahead += len(data)
+            if self._sent_ahead > MAX_SENT_AHEAD:
+                self.transport.pause_reading()
+        super().data_received(data)
+
+    def eof_received(self) -> None:
+        """The client hung up: `connection_lost` follows."""
+        super().eof_received()
+        if not self._is_over:  # a hook is awaited
+            self._note_loss()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client hung up during the handshake, or after it was refused."""
-        self._is_over = True
-        self._end()
-        self._server._leaving.discard(self)
-        self._protocol.receive_eof()  # whose last words are for the log
+        self._is_lost = True
+        self._note_loss()
         self.connection._on_never_opened()
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
+        if self._task is None or self._task.done():  # an eager task may be
+            self._end()
+
+    def _note_loss(self) -> None:
+        protocol = self._protocol
+        protocol.receive_eof()  # whose last words are for the log
+        if protocol.state is not CLOSED:  # there are none where it has left the handshake behind
+            protocol.state = CLOSED
+            protocol.logger.info("connection closed")
 
     async def wait_lost(self) -> None:
         """Wait until a client that was refused has gone."""
@@ -155,8 +191,7 @@ class ServerOpening(Opening):
         if answer is None and request is not None:
             answer = self._protocol.accept(request)
         response = self._response = cast(Response, answer)
-        if self._hooks.server_header is not None:
-            response.headers.setdefault("Server", self._hooks.server_header)
+        self._add_server_header(response)
         self.connection.response = response
         hook = self._hooks.process_response
         later = self._call("process_response", hook, self.connection, request, response) if hook is not None else None
@@ -185,14 +220,14 @@ class ServerOpening(Opening):
             self._task = None
             if not self._is_over:  # not by us: nobody else will answer
                 self.connection.logger.info("%s was cancelled", name)
-                self.transport.resume_reading()
+                self._read_on()
                 self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
             raise
         except Exception as exc:
             answer = _Failed(exc)
         self._task = None
         if not self._is_over:
-            self.transport.resume_reading()
+            self._read_on()
             self._go_on(name, answer, step)
 
     def _go_on(self, name: str, answer: Any, step: Callable[[Response | None], None]) -> None:
@@ -200,9 +235,23 @@ class ServerOpening(Opening):
             answer = _Failed(TypeError(f"{name} must return a Response or None, got {type(answer).__name__}"))
         if isinstance(answer, _Failed):
             self.connection.logger.error("%s failed", name, exc_info=answer.exc)
-            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
-        else:
-            step(answer)
+            if name == "process_response":
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+                return
+            answer = self._protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+        self._guarded(step, answer)
+
+    def _guarded(self, step: Callable[[Any], None], response: Response | None) -> None:
+        """Do a step whose response is the user's: there are some that cannot be sent."""
+        try:
+            step(response)
+        except Exception:
+            self.connection.logger.error("unexpected internal error", exc_info=True)
+            self._cut_off()
+
+    def _read_on(self) -> None:
+        if self._sent_ahead > MAX_SENT_AHEAD and not self._is_lost:
+            self.transport.resume_reading()
 
     # The end
 
@@ -212,21 +261,29 @@ class ServerOpening(Opening):
             return
         if self._has_request:
             self._protocol.accept_called = True  # a handshake that fails, not another answer over HTTP
+            self._read_on()  # to see the client hang up
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
         else:
-            self._is_over = True
-            self._end()
-            self.transport.abort()
+            self._cut_off()
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        response = self._protocol.reject(status, text)
+        self._guarded(self._send_refusal, self._protocol.reject(status, text))
+
+    def _send_refusal(self, response: Response) -> None:
+        self._add_server_header(response)
+        self._respond(response)
+
+    def _add_server_header(self, response: Response) -> None:
         if self._hooks.server_header is not None:
             response.headers.setdefault("Server", self._hooks.server_header)
-        self._respond(response)
 
     def _respond(self, response: Response) -> None:
         connection, protocol = cast("ServerConnection", self.connection), self._protocol
         connection.response = response
+        if protocol.state is CLOSED:  # the client left while a hook was awaited
+            if self._is_lost:
+                self._end()
+            return
         protocol.send_response(response)
         self.flush()
         if protocol.state is OPEN:
@@ -239,20 +296,26 @@ class ServerOpening(Opening):
 
     def _hang_up(self) -> None:
         """Give the client time to read the response."""
-        self._is_over = True
         self._end()
         if not self.transport.is_closing():
             self._timer = self._loop.call_later(LINGER_S, self.transport.abort)
 
-    def _on_timeout(self) -> None:
-        self._is_over = True
+    def _cut_off(self) -> None:
         self._end()
         self.transport.abort()
 
+    _on_timeout = _cut_off
+
     def _end(self) -> None:
-        """No time runs any more, and nobody is asked; the connection opens or ends."""
+        """No time runs any more, and nobody is asked; the connection opens or ends, or has ended."""
+        self._is_over = True
         self._server._openings.discard(self)
-        self._server._leaving.add(self)
+        if self._is_lost:
+            self._server._leaving.discard(self)
+            if self._lost is not None and not self._lost.done():
+                self._lost.set_result(None)
+        else:
+            self._server._leaving.add(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

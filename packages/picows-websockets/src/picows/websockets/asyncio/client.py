@@ -178,7 +178,8 @@ class connect:
         make_connection = ClientConnection if create_connection is None else create_connection
         uses_aiofastnet = resolve_aiofastnet(None)
         log = self.logger  # `factory` must not know us: we have it
-        options = engine_options(True, max_size, log.isEnabledFor(logging.DEBUG))
+        # By `protocol.debug`: the level of a logger may change between two connections.
+        options = engine_options(True, max_size, False), engine_options(True, max_size, True)
 
         def factory(uri: WebSocketURI, loop: asyncio.AbstractEventLoop) -> tuple[ClientConnection, Any]:
             protocol = ClientProtocol(
@@ -200,7 +201,8 @@ class connect:
             )
             connection._opening = ClientOpening(connection, loop)
             is_plain = not uses_aiofastnet and not uri.secure
-            return connection, engine.make_protocol(loop, options, connection._opening, None, is_plain)
+            chosen = options[protocol.debug]
+            return connection, engine.make_protocol(loop, chosen, connection._opening, None, is_plain)
 
         self.factory = factory
         self._uses_aiofastnet = uses_aiofastnet

@@ -8,6 +8,7 @@ engine's protocol with what followed the handshake.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import Any
 
@@ -41,12 +42,25 @@ def engine_options(
     max_size: int | None | tuple[int | None, int | None],
     is_debug: bool,
 ) -> ConnectionOptions:
-    """The engine's options for connections of this API."""
+    """The engine's options for connections of this API.
+
+    Args:
+        is_client_side: the side.
+        max_size: as for `connect` and `serve`.
+        is_debug: the `debug` of the connection's protocol: its Tap answers PINGs then, to log them in order.
+    """
     limits = (max_size,) if max_size is None or isinstance(max_size, int) else max_size
+    max_frame_size = max(1, min((limit for limit in limits if limit is not None), default=_NO_LIMIT))
+    return _engine_options(is_client_side, max_frame_size, is_debug)
+
+
+# Nearly all programs have one or two of them, and every `connect()` asks for both.
+@functools.lru_cache(maxsize=16, typed=True)
+def _engine_options(is_client_side: bool, max_frame_size: int, is_debug: bool) -> ConnectionOptions:
     return ConnectionOptions(
         is_client_side=is_client_side,
         logger=_engine_logger,
-        max_frame_size=max(1, min((limit for limit in limits if limit is not None), default=_NO_LIMIT)),
+        max_frame_size=max_frame_size,
         close_timeout=None,  # connections have a timer of their own
         enable_auto_pong=not is_debug,
     )

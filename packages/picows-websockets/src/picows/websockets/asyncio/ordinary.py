@@ -16,7 +16,7 @@ from typing import NamedTuple
 from picows._engine import engine
 
 from ..datastructures import Headers
-from ..exceptions import InvalidHandshake, InvalidHeaderValue
+from ..exceptions import InvalidHeaderValue
 from ..extensions.base import ServerExtensionFactory
 from ..http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 from ..protocol import LEFT, OPEN
@@ -107,7 +107,7 @@ class OrdinaryRequests:
         if self._has_extensions and len(offers):
             try:
                 answer, protocol.extensions = protocol.process_extensions(offers)
-            except InvalidHandshake:
+            except Exception:  # whatever a user's factory raises: the ServerProtocol gets it again, answers and logs
                 return None
         if origins:
             protocol.origin = Origin(origins[0])

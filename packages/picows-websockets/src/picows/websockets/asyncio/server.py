@@ -314,12 +314,12 @@ def serve(
         raise ValueError(f"unsupported compression: {compression}")
     log: LoggerLike = logging.getLogger("websockets.server") if logger is None else logger
     make_connection = ServerConnection if create_connection is None else create_connection
-    is_debug = log.isEnabledFor(logging.DEBUG)
-    decisive = process_request, process_response, origins, subprotocols or None, select_subprotocol, is_debug or None
+    decisive = process_request, process_response, origins, subprotocols or None, select_subprotocol
     hooks = Hooks(
         process_request, process_response, server_header, OrdinaryRequests.of(extensions, server_header, *decisive)
     )
-    options = engine_options(False, max_size, is_debug)
+    # By `protocol.debug`: the level of a logger may change between two connections.
+    options = engine_options(False, max_size, False), engine_options(False, max_size, True)
     # Without TLS the loop's own transports are as fast, and need a third of the memory.
     is_plain = kwargs.get("ssl") is None
     uses_aiofastnet = not is_plain and resolve_aiofastnet(None)
@@ -347,7 +347,8 @@ def serve(
         if choose is not None:
             choose.connection = weakref.ref(connection)
         loop = server._openings.loop
-        return engine.make_protocol(loop, options, ServerOpening(connection, server, hooks, loop), None, is_plain)
+        opening = ServerOpening(connection, server, hooks, loop)
+        return engine.make_protocol(loop, options[protocol.debug], opening, None, is_plain)
 
     async def create_server() -> asyncio.Server:
         loop = asyncio.get_running_loop()
