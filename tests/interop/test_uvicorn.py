@@ -62,6 +62,24 @@ async def scope(side: Side) -> Any:
         return found
 
 
+@seen([("/50%", b"/50%"), ("/%zz\ufffd", b"/%zz%ff"), ("/a", b"/a")])
+async def lone_percent_signs(side: Side) -> Any:
+    """RFC 3986 2.1 does not allow them; browsers leave them alone."""
+
+    async def script(session: Session) -> None:
+        session.app.note((session.scope["path"], session.scope["raw_path"]))
+        await session.accept()
+
+    found = []
+    for target in ("/50%", "/%zz%ff", "/a?50%"):
+        app = App(script)
+        async with side.serve(app) as served, served.raw_client() as peer:
+            await peer.upgrade(target=target)
+            await app.has_ended.wait()
+            found += app.notes
+    return found
+
+
 # RFC 6455 4.4 asks for 426, and 4.2.1 for a key of 16 bytes.
 @seen(
     [(400, []), (426, []), (400, [])],

@@ -85,6 +85,13 @@ def test_F1_a_parsed_message_keeps_little_more_than_its_head():
         tracemalloc.stop()
 
 
+def test_broken_escapes_where_they_are_allowed():
+    head = b"GET /50%?%zz HTTP/1.1\r\n\r\n"
+    assert parse_request(head, allow_broken_escapes=True).path == b"/50%?%zz"
+    with pytest.raises(WSInvalidMessageError, match="neither a path"):
+        parse_request(head.replace(b"/", b"%", 1), allow_broken_escapes=True)
+
+
 def test_parse_request_without_headers():
     assert len(parse_request(b"GET / HTTP/1.1\r\n\r\n").headers) == 0
 

@@ -61,7 +61,6 @@ _OURS_IF_REFUSED = ("connection", "content-length", "transfer-encoding")
 _ERROR_STATUSES = frozenset(int(status) for status in HTTPStatus if status >= 400)
 _MAX_ERROR_TEXT = 500
 
-
 _Scan = Callable[[bytes], Optional[tuple[int, bytes, bytes]]]
 
 
@@ -207,6 +206,8 @@ class ServerHandshake:
     """
 
     __slots__ = ("_accept", "_head", "_reader", "_refused", "_scan", "error", "remainder", "request", "response")
+    #: See parse_request; for subclasses.
+    _allow_broken_escapes = False
 
     def __init__(self, scan_upgrade: Optional[_Scan] = None) -> None:
         self.request: Optional[WSUpgradeRequest] = None
@@ -305,7 +306,7 @@ class ServerHandshake:
 
     def _take_request(self, head: bytes, rest: bytes) -> None:
         try:
-            request = parse_request(head)
+            request = parse_request(head, self._allow_broken_escapes)
             _check_host_and_body(request)
         except WSHandshakeError as exc:
             exc.raw_header, exc.raw_body = head, rest[:MAX_REFUSAL_BODY]

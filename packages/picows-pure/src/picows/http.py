@@ -287,14 +287,18 @@ def encode_head(start_line: str, headers: CIMultiDict[str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
-def parse_request(head: bytes) -> WSUpgradeRequest:
+def parse_request(head: bytes, allow_broken_escapes: bool = False) -> WSUpgradeRequest:
     """Parse the head of a request, its final empty line included.
+
+    Args:
+        head: the bytes.
+        allow_broken_escapes: a "%" in the target need not begin an escape (RFC 3986 2.1). Browsers send it as it is.
 
     Raises:
         WSInvalidMessageError: it is not a well-formed GET request of HTTP/1.1; `status` says how to refuse it: 400,
             405 (method), 414 or 431 (limits), 505 (version).
     """
-    return parse_request_fields(head)[0]
+    return parse_request_fields(head, allow_broken_escapes)[0]
 
 
 def request_of_head(head: bytes, target: bytes) -> WSUpgradeRequest:
@@ -304,11 +308,14 @@ def request_of_head(head: bytes, target: bytes) -> WSUpgradeRequest:
     return request
 
 
-def parse_request_fields(head: bytes) -> tuple[WSUpgradeRequest, list[tuple[str, str]]]:
+def parse_request_fields(
+    head: bytes, allow_broken_escapes: bool = False
+) -> tuple[WSUpgradeRequest, list[tuple[str, str]]]:
     """As parse_request, with the fields beside the request: who needs few of them need not ask for `headers`."""
     line = _REQUEST_LINE.match(head)
     target = line[1] if line else b""
-    if not _TARGET.fullmatch(target) or (b"%" in target and _BROKEN_ESCAPE.search(target)):
+    is_broken = b"%" in target and not allow_broken_escapes and _BROKEN_ESCAPE.search(target)
+    if is_broken or not _TARGET.fullmatch(target):
         _check_lines(head, is_request=True)
         raise _request_line_error(head)
     fields = _find_fields(head, is_request=True)

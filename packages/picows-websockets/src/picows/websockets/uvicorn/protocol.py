@@ -76,7 +76,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._logger = logging.getLogger("uvicorn.error")
         self._transport: Any = None
-        self._handshake = ServerHandshake(engine.scan_upgrade)
+        self._handshake = _Handshake(engine.scan_upgrade)
         self._scope: Any = None
         self._is_announced = False
         #: The request is answered, or nobody waits for an answer any more.
@@ -347,6 +347,13 @@ class WebSocketProtocol(asyncio.Protocol):
             client = get_remote_addr(self._transport)
             prefix = f"{client[0]}:{client[1]} - " if client else ""
             self._logger.log(TRACE_LOG_LEVEL, "%sWebSocket connection %s", prefix, what)
+
+
+class _Handshake(ServerHandshake):
+    """What follows "%" in a target is for the application, as with uvicorn's own implementations."""
+
+    __slots__ = ()
+    _allow_broken_escapes = True
 
 
 class _TakingOver:
