@@ -17,8 +17,12 @@ class Facts:
 
     @property
     def id(self) -> uuid.UUID:
-        """A UUID, for logs."""
+        """A UUID, for logs, or what a program has put here."""
         return self.protocol.id
+
+    @id.setter
+    def id(self, value: uuid.UUID) -> None:
+        self.protocol.id = value
 
     @property
     def state(self) -> State:

@@ -272,7 +272,7 @@ class connect:
         if hasattr(self, "connection"):
             raise RuntimeError("connect() isn't reentrant")
         self.connection = await self
-        return self.connection
+        return await self.connection.__aenter__()
 
     async def __aexit__(
         self,

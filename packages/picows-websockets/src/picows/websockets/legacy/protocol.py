@@ -120,8 +120,12 @@ class WebSocketCommonProtocol(asyncio.Protocol):
 
     @property
     def id(self) -> uuid.UUID:
-        """A UUID, for logs."""
+        """A UUID, for logs, or what a program has put here."""
         return self._sans_io.id
+
+    @id.setter
+    def id(self, value: uuid.UUID) -> None:
+        self._sans_io.id = value
 
     @property
     def logger(self) -> LoggerLike:
