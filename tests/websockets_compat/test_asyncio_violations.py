@@ -90,6 +90,17 @@ def test_the_log_at_debug_level_changes_nothing(data: bytes) -> None:
     assert_same(lambda library: observe(library, data, logger=Lines(logging.DEBUG).logger))
 
 
+@pytest.mark.parametrize("name", ["masked", "reserved opcode", "close of one byte", "close within a message"])
+def test_the_CLOSE_frame_that_we_send_is_in_the_log(name: str) -> None:
+    async def scenario(library: Library) -> Any:
+        lines = Lines(logging.DEBUG)
+        _, _, sent = await observe(library, VIOLATIONS[name], logger=lines.logger)
+        return sent, [line for line in lines.lines if "> CLOSE" in line]
+
+    _, logged = assert_same(scenario)
+    assert len(logged) == 1
+
+
 @pytest.mark.parametrize(("data", "max_size"), SIZES.values(), ids=SIZES)
 def test_max_size(data: bytes, max_size: Any) -> None:
     assert_same(observe, data, max_size=max_size)

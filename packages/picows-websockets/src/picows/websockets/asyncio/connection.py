@@ -23,6 +23,7 @@ from picows.errors import WSProtocolError
 
 from .._facts import Facts
 from .._limits import MAX_FRAGMENTS
+from .._payloads import control_payload
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, ProtocolError
 from ..frames import CLOSE, PING, PONG, Close, CloseCode, Frame, Opcode
 from ..http11 import Request, Response
@@ -254,7 +255,7 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
             ConcurrencyError: a ping with the same data has no pong yet.
             TypeError: data is neither str nor bytes-like.
         """
-        payload = None if data is None else _control_payload(data)
+        payload = None if data is None else control_payload(data)
         if self.protocol.state is not OPEN:
             await self._refuse_send()
         return self._send_ping(payload)
@@ -269,7 +270,7 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
             ConnectionClosed: the connection is closed.
             TypeError: data is neither str nor bytes-like.
         """
-        payload = _control_payload(data)
+        payload = control_payload(data)
         if self.protocol.state is not OPEN:
             await self._refuse_send()
         self._log_sent(PONG, payload)
@@ -311,6 +312,8 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     def _on_violation(self, exc: WSProtocolError) -> WSProtocolError:
         violation = explain(exc)
         self.protocol.parser_exc = violation.cause
+        if not self._transport.is_close_frame_sent:
+            self._log_sent(CLOSE, Close(violation.code, violation.reason).serialize())
         if self.protocol.state is OPEN:
             self.protocol.state = CLOSING
         self._start_close_timer()
@@ -428,18 +431,6 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     def _log_sent(self, opcode: Opcode, payload: bytes) -> None:
         if self.protocol.debug:
             self.logger.debug("> %s", Frame(opcode, payload))
-
-
-def _control_payload(data: DataLike) -> bytes:
-    if isinstance(data, str):
-        payload = data.encode()
-    elif isinstance(data, (bytes, bytearray, memoryview)):
-        payload = bytes(data)
-    else:
-        raise TypeError("data must be str or bytes-like")
-    if len(payload) > MAX_CONTROL_PAYLOAD:
-        raise ProtocolError("control frame too long")
-    return payload
 
 
 def _as_close(info: Any) -> Close | None:
