@@ -3,8 +3,8 @@
     python .ci/matrix.py [--others] [PYTEST ARGUMENTS]
 
 `--others` is what fits into the time that CI has: the compiled engine on the oldest Python, without what is about other
-libraries. The pure one runs on the newest in tests/packaging/test_wheels.py, from its wheel. Hatch can skip a missing
-interpreter only where it would not rather download one, so the choice is made here.
+libraries. Of the pure one some runs on the newest in tests/packaging/test_wheels.py, from its wheel. Hatch can skip a
+missing interpreter only where it would not rather download one, so the choice is made here.
 """
 
 from __future__ import annotations

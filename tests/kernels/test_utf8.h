@@ -91,7 +91,13 @@ static const uint8_t telling[] = {0x00, 0x41, 0x7F, 0x80, 0x81, 0x8F, 0x90, 0x91
 
 enum { TELLING = sizeof telling };
 
-/* All strings of up to 3 bytes, and those with a telling third byte between vectors. `is_quick`: only those. */
+static int is_telling(uint8_t value)
+{
+    return memchr(telling, value, TELLING) != NULL;
+}
+
+/* All strings of up to 3 bytes, and those with a telling third byte between vectors. `is_quick`: only those, where the
+ * first byte tells something too. */
 static void test_utf8_three_bytes(const picows_kernels *kernels, int is_quick)
 {
     uint8_t s[3];
@@ -99,6 +105,9 @@ static void test_utf8_three_bytes(const picows_kernels *kernels, int is_quick)
     for (unsigned two = 0; two < 1 << 16; two++) {
         s[0] = (uint8_t)(two >> 8);
         s[1] = (uint8_t)two;
+        if (is_quick && !is_telling(s[0])) {
+            continue;
+        }
         compare(kernels, s, 1, judge(s, 1));
         compare(kernels, s, 2, judge(s, 2));
         for (unsigned third = 0; third < 256 && !is_quick; third++) {

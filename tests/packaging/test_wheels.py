@@ -27,6 +27,11 @@ OWNED = {
 #: What the suite needs besides picows; pytest-xdist and the peers are not among it.
 TEST_TOOLS = ["hypothesis", "pytest>=8", "pytest-timeout", "trustme"]
 
+SOME_TESTS = {
+    "engine": ["callbacks", "closing", "frame_object", "gathering", "messages", "sending", "violations", "wire"],
+    "asyncio_api": ["echo", "opening", "sockets"],
+}
+
 
 def alone(test: Callable[..., None]) -> Callable[..., None]:
     """Mark a test of the environment `bare_python`: these run one after the other, in one worker."""
@@ -114,7 +119,7 @@ def test_the_sdist_builds_the_same_wheel(
     assert build_wheel_offline(sdists[name], tmp_path).files == wheels[name].files
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare_python(wheels: dict[str, Wheel], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with picows-pure's wheel, what it requires, and the tools of the suite.
 
@@ -136,11 +141,11 @@ def test_the_bare_environment_runs_the_wheel(bare_python: Path) -> None:
 @alone
 @pytest.mark.parametrize(
     "tests",
-    [["unit"], ["engine"], [f"asyncio_api/test_{name}.py" for name in ("echo", "opening", "sockets")]],
-    ids=["unit", "engine", "asyncio_api"],
+    [["unit"], *([f"{place}/test_{name}.py" for name in names] for place, names in SOME_TESTS.items())],
+    ids=["unit", *SOME_TESTS],
 )
 def test_the_wheel_alone_passes(bare_python: Path, tests: list[str]) -> None:
-    """All of asyncio_api on the wheel's Python is `./dev test-all`'s: here some of it is enough."""
+    """All of them on the wheel's Python is `./dev test-all`'s: here some of what takes long is enough."""
     last_line = run(bare_python, "-m", "pytest", "-q", *[f"tests/{name}" for name in tests]).splitlines()[-1]
     assert re.search(r"\b[1-9]\d* passed", last_line)
 
