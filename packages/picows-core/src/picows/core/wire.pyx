@@ -80,14 +80,15 @@ cdef class Wire:
         """True if this write waits for the end of the batch: all but the connection's first, and the first of a peer
         that has many frames in flight."""
         cdef Pool pool = self._pool
-        if pool.burst_loop is not None and pool.burst_loop is not self._loop:
-            end_batch(pool)  # that loop was stopped before it came to that, and may never run again
         if self._is_lent and not self._leaves_at_once():
             self._flush()
             return False
         if not pool.in_batch or not self._coalesces:
             # A callback within the end of a batch: not before what was gathered earlier.
             return self._outbox_size != 0
+        if pool.burst_loop is not None and pool.burst_loop is not self._loop:
+            end_batch(pool)  # that loop was stopped before it came to that, and may never run again
+            return False
         if self._batch != pool.batch:
             self._batch = pool.batch
             if not (self._is_pipelined and pool.has_more_frames):
