@@ -292,6 +292,44 @@ def test_text_fails_at_its_first_bad_byte(talk: Talk, client: bool, cut: str, go
     assert code_of(error.__cause__) == WSCloseCode.INVALID_TEXT
 
 
+#: Pieces of text, each a fragment; in the last one: where what is no character begins and ends, and why it is none.
+NOT_UTF8: dict[str, tuple[list[bytes], int, int, str]] = {
+    "start byte": ([b"ab\xffc"], 2, 3, "invalid start byte"),
+    "overlong": ([b"\xc0\x80"], 0, 1, "invalid start byte"),
+    "second byte": ([b"abc\xe2(x"], 3, 4, "invalid continuation byte"),
+    "third byte": ([b"a\xe2\x82("], 1, 3, "invalid continuation byte"),
+    "surrogate": ([b"a\xed\xa0\x80"], 1, 2, "invalid continuation byte"),
+    "too large": ([b"\xf4\x90\x80\x80"], 0, 1, "invalid continuation byte"),
+    "cut short": ([b"ab\xe2\x82"], 2, 4, "unexpected end of data"),
+    "after a character that was cut": ([b"\xe2", b"\x82\xac\xff"], 2, 3, "invalid start byte"),
+    "begun before": ([b"a\xe2", b"\x82("], 0, 1, "invalid continuation byte"),
+    "begun long before": ([b"\xe2", b"\x82", b"("], 0, 1, "invalid continuation byte"),
+    "surrogate begun before": ([b"\xed", b"\xa0"], 0, 1, "invalid continuation byte"),
+    "end of what was begun before": ([b"a\xf0", b"\x9f"], 0, 1, "unexpected end of data"),
+}
+
+
+@pytest.mark.parametrize(("pieces", "start", "end", "reason"), NOT_UTF8.values(), ids=NOT_UTF8)
+def test_the_cause_says_what_is_not_utf8(talk: Talk, pieces: list[bytes], start: int, end: int, reason: str) -> None:
+    """As Python's decoder, which knows only the piece that is wrong."""
+    connection = talk()
+    for number, piece in enumerate(pieces, 1):
+        opcode = TEXT if number == 1 else CONT
+        connection.feed_frame(opcode, piece, fin=number == len(pieces))
+    assert f"text is not UTF-8: {reason}".encode() in connection.plain()[0][1]
+    cause = closed(connection).__cause__.__cause__
+    assert type(cause) is UnicodeDecodeError
+    assert (cause.args, cause.__traceback__) == (("utf-8", pieces[-1], start, end, reason), None)
+
+
+def test_the_cause_says_what_is_not_utf8_in_a_close(talk: Talk) -> None:
+    connection = talk()
+    connection.feed_frame(CLOSE, b"\x03\xe8ab\xff")
+    cause = closed(connection).__cause__.__cause__
+    assert type(cause) is UnicodeDecodeError
+    assert (cause.args, cause.__traceback__) == (("utf-8", b"ab\xff", 2, 3, "invalid start byte"), None)
+
+
 @pytest.mark.parametrize("data", [b"\xe2\x82", b"\xf0\x9f\x98"], ids=["two of three", "three of four"])
 def test_text_that_ends_within_a_character(talk: Talk, data: bytes) -> None:
     connection = talk()

@@ -27,6 +27,7 @@ WAITING["recv"] = lambda connection: connection.recv()
 SENDING: dict[str, Use] = {
     "ping": lambda connection: connection.ping(),
     "pong": lambda connection: connection.pong(),
+    "send": lambda connection: connection.send("x"),
 }
 REFUSED: dict[str, Use] = {
     "dict": lambda connection: connection.send({}),

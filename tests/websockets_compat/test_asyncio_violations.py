@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from fixtures.compat import (
 
 skip_unless_comparable()
 
+_POSITION = re.compile(" at position [0-9]+")
 VIOLATIONS = {
     "masked": b"\x81\x81abcdx",
     "reserved bits": b"\xf1\x01x",
@@ -108,16 +110,47 @@ def test_max_size(data: bytes, max_size: Any) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x81\x03a\xffb", b"\x01\x01a\x80\x02b\xff", b"\x81\x02a\xc3", b"\x88\x03\x03\xe8\xff"],
-    ids=["frame", "fragments", "truncated", "close reason"],
+    [b"\x81\x03a\xffb", b"\x01\x01a\x80\x02b\xff", b"\x81\x02a\xc3"],
+    ids=["frame", "fragments", "truncated"],
 )
 def test_text_that_is_not_utf8(data: bytes) -> None:
-    """The same code. The reason names no position: text is checked as it arrives, and not kept for that."""
+    """The same but for the position, which the reason does not name: text is checked as it arrives, and not kept."""
     results = []
     for library in (Library("websockets"), OURS):
-        outcome, end, sent = run(observe(library, data))
-        results.append((outcome[0][0], end, sent[0][0], sent[0][1][:2], outcome[0][1].partition("data) ")[0]))
+        ((error, text, cause),), end, ((opcode, payload),) = run(observe(library, data))
+        texts = [_POSITION.sub("", each) for each in (text, payload[2:].decode())]
+        results.append((error, cause, end, opcode, payload[:2], texts))
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("data", [b"\x88\x03\x03\xe8\xff", b"\x88\x04\x03\xe8a\xc3"], ids=["bad", "truncated"])
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_a_close_reason_that_is_not_utf8(data: bytes, level: int) -> None:
+    assert_same(lambda library: observe(library, data, logger=Lines(level).logger))
+
+
+@pytest.mark.parametrize(
+    "text", [b"a\xffb", b"a\xc3", b"\xed\xa0\x80", b"a\xe2\x82(", b"\xc0\x80", b"\xf4\x90\x80\x80"], ids=repr
+)
+@pytest.mark.parametrize("opcode", [0x81, 0x88])
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_the_cause_of_what_is_not_utf8(opcode: int, text: bytes, level: int) -> None:
+    """A frame that arrives in one piece is in it as a whole."""
+    payload = text if opcode == 0x81 else b"\x03\xe8" + text
+
+    async def script(reader: Any, writer: Any) -> None:
+        writer.write(bytes([opcode, len(payload)]) + payload)
+        await read_frames(reader)
+
+    async def scenario(library: Library) -> Any:
+        async with raw_server(script) as port:
+            connection = await library.connect(port, close_timeout=0.1, logger=Lines(level).logger)
+            with pytest.raises(library.exceptions.ConnectionClosedError) as caught:
+                await connection.recv()
+            cause = caught.value.__cause__
+            return type(cause), str(cause), cause.args
+
+    assert_same(scenario)
 
 
 def test_a_message_that_grows_too_large() -> None:

@@ -60,10 +60,11 @@ def parse_close_payload(payload: Union[bytes, bytearray]) -> Tuple[WSCloseCode, 
     if not is_sendable_close_code(code):
         raise WSProtocolError(WSCloseCode.PROTOCOL_ERROR, f"CLOSE frame with invalid code {code}")
     try:
-        reason = payload[2:].decode()
-    except UnicodeDecodeError:
-        raise WSProtocolError(WSCloseCode.INVALID_TEXT, "CLOSE frame whose reason is not UTF-8") from None
-    return close_code(code), reason
+        return close_code(code), payload[2:].decode()
+    except UnicodeDecodeError as exc:
+        error = WSProtocolError(WSCloseCode.INVALID_TEXT, "CLOSE frame whose reason is not UTF-8")
+        error.__cause__ = exc.with_traceback(None)  # which would keep whoever called us
+    raise error
 
 
 def close_after(exc: BaseException) -> Tuple[int, bytes]:

@@ -146,8 +146,8 @@ cdef class MessageSender(WSListener):
 
     cdef bint _send_frame(self, object message, int opcode, bint is_first, bint is_last) except -1:
         """False if nothing can be sent any more."""
-        cdef WSTransport transport = self._get_transport()
-        if transport._is_sealed:
+        cdef WSTransport transport = self.transport
+        if transport is None or transport._is_sealed:
             as_bytes(message)  # what is no message is refused at any time
             return False
         if not is_first:

@@ -67,7 +67,7 @@ cdef class MessageState:
         """Validate a piece of the current text message; `is_last` with its last byte.
 
         Raises:
-            WSProtocolError: 1007, at the first byte that cannot be UTF-8.
+            WSProtocolError: 1007, at the first byte that cannot be UTF-8; its cause says where in this piece that is.
         """
         cdef picows_utf8_state before = self._utf8
         cdef Py_ssize_t good = _kernels.validate_utf8(&self._utf8, data, size)
@@ -75,11 +75,12 @@ cdef class MessageState:
             # The state is of no use now; which kind of byte is missing shows from what came before.
             self._utf8 = before
             _kernels.validate_utf8(&self._utf8, data, good)
-            is_inside = not picows_utf8_is_complete(&self._utf8)
-            raise _not_utf8("invalid continuation byte" if is_inside else "invalid start byte")
+            if picows_utf8_is_complete(&self._utf8):
+                raise _not_utf8("invalid start byte", data, size, good, good + 1)
+            raise _not_utf8("invalid continuation byte", data, size, _last_start(data, good), good)
         if is_last:
             if not picows_utf8_is_complete(&self._utf8):
-                raise _not_utf8("unexpected end of data")
+                raise _not_utf8("unexpected end of data", data, size, _last_start(data, size), size)
             memset(&self._utf8, 0, sizeof(self._utf8))
         return 0
 
@@ -93,5 +94,15 @@ cdef object not_minimal(size):
     return protocol_violation(f"length {size} is not encoded in the fewest bytes")
 
 
-cdef _not_utf8(str reason):
-    return WSProtocolError(_WSCloseCode.INVALID_TEXT, f"text is not UTF-8: {reason}")
+cdef Py_ssize_t _last_start(const uint8_t* data, Py_ssize_t size) noexcept:
+    """Where the last character of a piece begins; 0 if that is in a piece before."""
+    cdef Py_ssize_t at = size - 1
+    while at > 0 and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return max(at, 0)
+
+
+cdef _not_utf8(str reason, const uint8_t* data, Py_ssize_t size, Py_ssize_t start, Py_ssize_t end):
+    error = WSProtocolError(_WSCloseCode.INVALID_TEXT, f"text is not UTF-8: {reason}")
+    error.__cause__ = UnicodeDecodeError("utf-8", data[:size], start, max(end, start + 1), reason)
+    return error

@@ -152,9 +152,9 @@ class MessageSender(WSListener):
 
     def _send_frame(self, message: WSBuffer, opcode: int, is_first: bool, is_last: bool) -> bool:
         """False if nothing can be sent any more."""
-        transport: WSTransport = self._transport
+        transport: Optional[WSTransport] = self._transport
         payload = _as_buffer(message)
-        if transport._is_sealed:
+        if transport is None or transport._is_sealed:
             return False
         codec = self._codec
         is_compressed = codec is not None and is_first and is_last and codec.should_compress(len(payload))

@@ -48,7 +48,7 @@ def explain(exc: WSProtocolError) -> Violation:
     if exc.code == WSCloseCode.MESSAGE_TOO_BIG and _TOO_MANY_FRAGMENTS.fullmatch(text):
         return Violation(exc.code, "too many fragments", TooManyFragments(MAX_FRAGMENTS))
     if exc.code == WSCloseCode.INVALID_TEXT:
-        return Violation(exc.code, text.rpartition(": ")[2], _without_traceback(exc))
+        return _not_utf8(exc)
     for beginning, words in _WORDS:
         if text.startswith(beginning):
             return Violation(exc.code, words, ProtocolError(words))
@@ -61,6 +61,10 @@ def _too_big(exc: WSMessageTooBigError) -> Violation:
     return Violation(exc.code, str(too_big), too_big)
 
 
-def _without_traceback(exc: WSProtocolError) -> WSProtocolError:
-    exc.__context__ = None  # its traceback would keep the connection alive
-    return exc.with_traceback(None)
+def _not_utf8(exc: WSProtocolError) -> Violation:
+    cause = exc.__cause__
+    if not isinstance(cause, UnicodeDecodeError):
+        return Violation(exc.code, str(exc).rpartition(": ")[2], exc.with_traceback(None))
+    # Text is checked in pieces: in a message nobody knows at which position the piece begins.
+    position = f" at position {cause.start}" if str(exc).startswith("CLOSE frame") else ""
+    return Violation(exc.code, cause.reason + position, cause)
