@@ -56,6 +56,5 @@ def _read_headers(head: str, start: int) -> Headers | None:
     if len(fields) != head.count("\n", start) or len(fields) > MAX_NUM_HEADERS:
         return None
     headers = Headers()
-    for name, value in fields:
-        headers.set_insecure(name, value.strip(" \t"))
+    headers._add_received([(name, value.strip(" \t")) for name, value in fields])
     return headers

@@ -90,10 +90,10 @@ class ClientProtocol(OpeningProtocol):
             headers["Authorization"] = build_authorization_basic(*uri.user_info)
         if self.origin is not None:
             headers["Origin"] = self.origin
-        headers["Upgrade"] = "websocket"
-        headers["Connection"] = "Upgrade"
+        headers.set_insecure("Upgrade", "websocket")
+        headers.set_insecure("Connection", "Upgrade")
         headers["Sec-WebSocket-Key"] = self.key
-        headers["Sec-WebSocket-Version"] = "13"
+        headers.set_insecure("Sec-WebSocket-Version", "13")
         if self.available_extensions is not None:
             offers = [(factory.name, factory.get_request_params()) for factory in self.available_extensions]
             headers["Sec-WebSocket-Extensions"] = build_extension(offers)

@@ -74,6 +74,9 @@ class ServerOpening(Opening):
         "_lost",
     )
 
+    connection: ServerConnection
+    _protocol: ServerProtocol
+
     def __init__(
         self, connection: ServerConnection, server: Server, hooks: Hooks, loop: asyncio.AbstractEventLoop
     ) -> None:
@@ -90,10 +93,6 @@ class ServerOpening(Opening):
         self._sent_ahead = 0
         self._is_lost = False
         self._lost: asyncio.Future[None] | None = None
-
-    @property
-    def _protocol(self) -> ServerProtocol:
-        return cast(ServerProtocol, self.connection.protocol)
 
     # The engine calls these.
 
@@ -151,7 +150,7 @@ class ServerOpening(Opening):
 
     def _take(self, answer: Answer) -> None:
         """An ordinary request was accepted."""
-        connection = cast("ServerConnection", self.connection)
+        connection = self.connection
         connection._request, connection._response = answer.head, answer.response
         self.transport.write(answer.response)
         self._is_over = True
@@ -278,7 +277,7 @@ class ServerOpening(Opening):
             response.headers.setdefault("Server", self._hooks.server_header)
 
     def _respond(self, response: Response) -> None:
-        connection, protocol = cast("ServerConnection", self.connection), self._protocol
+        connection, protocol = self.connection, self._protocol
         connection.response = response
         if protocol.state is CLOSED:  # the client left while a hook was awaited
             if self._is_lost:

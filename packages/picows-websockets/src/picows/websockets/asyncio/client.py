@@ -30,6 +30,8 @@ from .opening import ClientOpening, engine_options
 
 __all__ = ["connect", "unix_connect", "ClientConnection"]
 
+_logger = logging.getLogger("websockets.client")
+
 
 class ClientConnection(Connection):
     """A client's side of a connection; `connect` returns it.
@@ -172,7 +174,7 @@ class connect:
         self.process_exception = process_exception
         self.open_timeout = open_timeout
         self.reconnect_delays = reconnect_delays
-        self.logger: LoggerLike = logging.getLogger("websockets.client") if logger is None else logger
+        self.logger: LoggerLike = _logger if logger is None else logger
         self.create_connection_kwargs = kwargs
         self.connection: ClientConnection
         make_connection = ClientConnection if create_connection is None else create_connection

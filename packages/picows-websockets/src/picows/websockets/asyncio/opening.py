@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from picows.options import ConnectionOptions
 from picows.transports import hang_up
@@ -19,6 +19,9 @@ from .._opening import OpeningProtocol
 from ..http11 import Request, Response
 from ..protocol import OPEN
 from .connection import Connection
+
+if TYPE_CHECKING:
+    from ..client import ClientProtocol
 
 
 class _InternalErrors(logging.Handler):
@@ -49,9 +52,10 @@ def engine_options(
         max_size: as for `connect` and `serve`.
         is_debug: the `debug` of the connection's protocol: its Tap answers PINGs then, to log them in order.
     """
-    limits = (max_size,) if max_size is None or isinstance(max_size, int) else max_size
-    max_frame_size = max(1, min((limit for limit in limits if limit is not None), default=_NO_LIMIT))
-    return _engine_options(is_client_side, max_frame_size, is_debug)
+    limit = max_size
+    if limit is not None and not isinstance(limit, int):
+        limit = min((each for each in limit if each is not None), default=None)
+    return _engine_options(is_client_side, _NO_LIMIT if limit is None else max(1, limit), is_debug)
 
 
 # Nearly all programs have one or two of them, and every `connect()` asks for both.
@@ -73,18 +77,17 @@ class Opening:
         connection: whose handshake it is; its `protocol` reads it.
     """
 
-    __slots__ = ("connection", "engine_protocol", "transport", "_is_over")
+    __slots__ = ("connection", "engine_protocol", "transport", "_protocol", "_is_over")
+
+    _protocol: OpeningProtocol
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._protocol = connection.protocol  # type: ignore[assignment]  # a ClientProtocol or ServerProtocol
         self.engine_protocol: Any = None
         self.transport: Any = None
         self._is_over = False
-        self._sans_io._leave_frames()
-
-    @property
-    def _sans_io(self) -> OpeningProtocol:
-        return self.connection.protocol  # type: ignore[return-value]  # a ClientProtocol or ServerProtocol
+        self._protocol._leave_frames()
 
     # The engine calls these.
 
@@ -97,13 +100,13 @@ class Opening:
     def data_received(self, data: bytes) -> None:
         """Bytes of the handshake, and perhaps of frames behind it."""
         if not self._is_over:
-            self._sans_io.receive_data(data)
+            self._protocol.receive_data(data)
             self.advance()
 
     def eof_received(self) -> None:
         """The peer has hung up."""
         if not self._is_over:
-            self._sans_io.receive_eof()
+            self._protocol.receive_eof()
             self.advance()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -120,7 +123,7 @@ class Opening:
 
     def flush(self) -> None:
         """Write what the protocol has to say."""
-        for data in self._sans_io.data_to_send():
+        for data in self._protocol.data_to_send():
             if data:
                 self.transport.write(data)
             else:
@@ -134,7 +137,7 @@ class Opening:
         self._is_over = True
         connection, protocol = self.connection, self.engine_protocol
         connection._prepare()
-        remainder = self._sans_io._take_remainder()
+        remainder = self._protocol._take_remainder()
         protocol.open(connection, connection.request, connection.response, remainder)
 
 
@@ -147,13 +150,15 @@ class ClientOpening(Opening):
 
     __slots__ = ("done",)
 
+    _protocol: ClientProtocol
+
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(connection)
         self.done: asyncio.Future[None] = loop.create_future()
 
     def send_request(self, request: Request) -> None:
         """Begin."""
-        self._sans_io.send_request(request)  # type: ignore[attr-defined]
+        self._protocol.send_request(request)
         self.flush()
 
     def abandon(self) -> None:
@@ -163,7 +168,7 @@ class ClientOpening(Opening):
 
     def advance(self) -> None:
         """Open the connection, or say why not."""
-        protocol = self._sans_io
+        protocol = self._protocol
         for event in protocol.events_received():
             if isinstance(event, Response):
                 self.connection.response = event
