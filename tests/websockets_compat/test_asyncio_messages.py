@@ -276,3 +276,44 @@ def test_limits_of_a_queue_of_frames(limits: dict[str, int]) -> None:
         return queue.high, queue.low
 
     assert_same(scenario)
+
+
+COUNTS_OF_FRAGMENTS = {"as many as allowed": 4096, "one more": 4097, "many more": 6000}
+
+
+@pytest.mark.parametrize("count", COUNTS_OF_FRAGMENTS.values(), ids=COUNTS_OF_FRAGMENTS)
+@pytest.mark.parametrize("how", ["recv", "recv_streaming", "a stream, then recv"])
+def test_only_recv_counts_fragments(how: str, count: int) -> None:
+    """WEBSOCKETS_MAX_FRAGMENTS is about what is joined to one message."""
+    data = b"\x02\x01x" + b"\x00\x01x" * (count - 2) + b"\x80\x01y"
+
+    async def script(reader: Any, writer: Any) -> None:
+        writer.write(data * 2)
+        await reader.read()
+
+    async def scenario(library: Library) -> Any:
+        results: list[Any] = []
+        async with raw_server(script) as port:
+            connection = await library.connect(port, compression=None, close_timeout=0.1)
+            if how != "recv":
+                results.append(b"".join([fragment async for fragment in connection.recv_streaming()]))
+            results.append(
+                await attempt(connection.recv() if how != "recv_streaming" else anext(connection.recv_streaming()))
+            )
+            await connection.close()
+        return results, show_end(connection)
+
+    assert_same(scenario)
+
+
+def test_a_queue_of_frames_counts_what_it_joins() -> None:
+    async def scenario(library: Library) -> Any:
+        frames = library.module("frames")
+        queue = library.module("asyncio.messages").Assembler()
+        for count in (4097, 4097, 4096):
+            for at in range(count):
+                queue.put(frames.Frame(frames.Opcode.CONT if at else frames.Opcode.BINARY, b"x", at == count - 1))
+        streamed = [fragment async for fragment in queue.get_iter()]
+        return len(streamed), await attempt(queue.get())
+
+    assert_same(scenario)

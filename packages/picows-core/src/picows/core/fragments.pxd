@@ -9,6 +9,8 @@ cdef class Fragment:
         Fragment follower
         # How many of its frames count for `max_queue`.
         Py_ssize_t frames
+        # How many it is made of.
+        Py_ssize_t total
         bint is_text
         bint is_first
         bint is_last

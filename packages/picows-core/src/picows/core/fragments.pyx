@@ -41,6 +41,7 @@ cdef class Fragment:
         self.data += other.as_bytes() if PyUnicode_CheckExact(other.data) else other.data
         self.is_last = other.is_last
         self.frames += other.frames
+        self.total += other.total
         return 0
 
     cdef object as_message(self, object decode):
@@ -68,7 +69,7 @@ cdef Fragment new_fragment(object data, bint is_text, bint is_first, bint is_las
     """One frame. `data`: its payload as bytes, or as str where it is a whole text."""
     cdef Fragment fragment = Fragment.__new__(Fragment)
     fragment.data = data
-    fragment.frames = 1
+    fragment.frames = fragment.total = 1
     fragment.is_text = is_text
     fragment.is_first = is_first
     fragment.is_last = is_last

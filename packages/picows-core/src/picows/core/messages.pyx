@@ -167,7 +167,7 @@ cdef class WSMessageListener(MessageReceiver):
     cdef int _count_fragment(self) except -1:
         self._arrived_fragments += 1
         if self._max_fragments is not None and self._arrived_fragments > self._max_fragments:
-            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} fragments")
+            raise _too_many_fragments(self._max_fragments)
         return 0
 
     cdef bytes _inflate(self, WSFrame frame, bint is_last):
@@ -195,6 +195,10 @@ cdef class WSMessageListener(MessageReceiver):
                 <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), is_last
             )
         return data
+
+    cpdef _refuse_message(self):
+        """`recv` would have to join more frames than layers above allow it."""
+        self._fail(_too_many_fragments(self._max_joined))
 
     cdef int _fail(self, object exc) except -1:
         """The peer broke a rule of messages (RFC 6455 7.1.7): what the protocol does where it broke one of frames."""
@@ -279,6 +283,10 @@ cdef class WSMessageListener(MessageReceiver):
             self._end.set_result(None)
         self._wake_reader()
         self.resume_writing()
+
+
+cdef object _too_many_fragments(limit):
+    return WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"message of more than {limit} fragments")
 
 
 cdef inline bytes _payload(WSFrame frame):

@@ -15,6 +15,8 @@ cdef class MessageReceiver(MessageSender):
         Fragment _tail
         Py_ssize_t _length
         Py_ssize_t _queued_frames
+        # How many frames of one message `recv` joins: a limit of layers above.
+        public Py_ssize_t _max_joined
         Waiter _reader
         # Counts who asked for a message: the last one takes the fragments of the one at the head of the queue.
         unsigned long long _asked
@@ -25,6 +27,7 @@ cdef class MessageReceiver(MessageSender):
         bint _is_closing
 
     # Layers above override these.
+    cpdef _refuse_message(self)
     cpdef object _concurrency_error(self, method)
     cpdef bint _ends_iteration(self, exc) except -1
 
@@ -36,6 +39,7 @@ cdef class MessageReceiver(MessageSender):
     cdef bint _has_message(self) except -1
     cdef bint _has_whole_message(self) except -1
     cdef Fragment _take_fragment(self)
+    cdef int _drop_queue(self) except -1
     cdef int _drop_rest_of_message(self) except -1
     cdef int _wake_reader(self) except -1
     cdef int _resume_reading(self) except -1

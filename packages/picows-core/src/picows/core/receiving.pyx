@@ -19,6 +19,10 @@ from picows.enums import WSCloseCode
 from picows.errors import WSConnectionClosed
 
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
+
 cdef enum:
     # So many fragments of one message may wait before further ones are joined to the last.
     SEPARATE_FRAGMENTS = 64
@@ -33,13 +37,14 @@ cdef class MessageReceiver(MessageSender):
 
     cdef int _open_queue(self, max_queue) except -1:
         """Set the watermarks, in frames."""
+        self._max_joined = PY_SSIZE_T_MAX
         if max_queue is None:
-            self._high, self._low = 1 << 62, 1 << 61
+            self._high = self._low = PY_SSIZE_T_MAX
             return 0
         high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, max_queue // 4)
         if not 0 <= low <= high or high == 0:
             raise ValueError(f"max_queue must be greater than 0, and low not above high, got high={high}, low={low}")
-        self._high, self._low = min(high, 1 << 62), min(low, 1 << 62)
+        self._high, self._low = min(high, <object>PY_SSIZE_T_MAX), min(low, <object>PY_SSIZE_T_MAX)
         return 0
 
     # --- what layers above override: see `picows.websockets` ---
@@ -62,6 +67,10 @@ cdef class MessageReceiver(MessageSender):
     def _put(self, bytes data, bint is_text, bint is_first, bint is_last):
         """Queue a fragment that did not come through `on_ws_frame`; `data` of a text must be UTF-8."""
         self._enqueue(new_fragment(data, is_text, is_first, is_last))
+
+    cpdef _refuse_message(self):
+        """`recv` would have to join more than `_max_joined` frames: fail the connection."""
+        raise AssertionError("a receiver alone has no connection that could fail")
 
     # --- receiving ---
 
@@ -219,8 +228,8 @@ cdef class MessageReceiver(MessageSender):
         cdef Fragment head, follower
         self._drop_rest_of_message()
         head = self._head
-        if head is None or head.is_last:
-            return head is not None
+        if head is None:
+            return False
         while head.follower is not None and not head.is_last:
             follower = head.follower
             head.join(follower)
@@ -228,6 +237,10 @@ cdef class MessageReceiver(MessageSender):
             self._length -= 1
         if head.follower is None:
             self._tail = head
+        if head.total > self._max_joined:
+            self._drop_queue()
+            self._refuse_message()
+            return False
         if head.is_last:
             return True
         self._queued_frames -= head.frames
@@ -253,6 +266,12 @@ cdef class MessageReceiver(MessageSender):
         if self._is_reading_paused:
             self._resume_reading()
         return fragment
+
+    cdef int _drop_queue(self) except -1:
+        """Nothing of what has arrived is received."""
+        while self._head is not None:
+            self._take_fragment()
+        return 0
 
     cdef int _drop_rest_of_message(self) except -1:
         """What the queue begins with belongs to a message whose beginning was taken by `recv_streaming` alone."""

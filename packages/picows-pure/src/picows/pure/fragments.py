@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Fragment:
     """Some consecutive frames of a message."""
 
-    __slots__ = ("is_text", "data", "text", "is_first", "is_last", "frames", "is_joined")
+    __slots__ = ("is_text", "data", "text", "is_first", "is_last", "frames", "total", "is_joined")
 
     def __init__(self, is_text: bool, data: Any, text: Optional[str], is_first: bool, is_last: bool) -> None:
         self.is_text = is_text
@@ -23,10 +23,12 @@ class Fragment:
         self.is_last = is_last
         #: How many of its frames count for `max_queue`.
         self.frames = 1
+        #: How many it is made of.
+        self.total = 1
         self.is_joined = False
 
-    def join(self, data: Union[bytes, bytearray], is_last: bool, frames: int = 1) -> None:
-        """Append what follows."""
+    def join(self, data: Union[bytes, bytearray], is_last: bool, frames: int = 1, total: int = 1) -> None:
+        """Append what follows; `frames` and `total` are its own."""
         if not self.is_joined:
             self.data = bytearray(self.data)  # a copy: views of the frame's payload may have been kept
             self.is_joined = True
@@ -34,6 +36,7 @@ class Fragment:
         self.text = None
         self.is_last = is_last
         self.frames += frames
+        self.total += total
 
 
 class FragmentSender:

@@ -145,7 +145,7 @@ class WSMessageListener(MessageReceiver):
     def _count_fragment(self) -> None:
         self._arrived_fragments += 1
         if self._max_fragments is not None and self._arrived_fragments > self._max_fragments:
-            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"message of more than {self._max_fragments} fragments")
+            raise _too_many_fragments(self._max_fragments)
 
     def _inflate(self, frame: WSFrame, is_first: bool, is_last: bool) -> Tuple[bytes, Optional[str]]:
         """One frame of a compressed message, inflated and, if it is text, checked; the text too if it is all of it."""
@@ -164,6 +164,10 @@ class WSMessageListener(MessageReceiver):
         self._size += len(data)
         text = None if self._decoder is None else self._decoder.decode(data, is_last)
         return data, text if is_first and is_last else None
+
+    def _refuse_message(self) -> None:
+        """`recv` would have to join more frames than layers above allow it."""
+        self._fail(_too_many_fragments(self._max_joined))
 
     def _fail(self, exc: WSProtocolError) -> None:
         """The peer broke a rule of messages (RFC 6455 7.1.7): what the protocol does where it broke one of frames."""
@@ -245,3 +249,7 @@ class WSMessageListener(MessageReceiver):
             self._end.set_result(None)
         self._wake_reader()
         self.resume_writing()
+
+
+def _too_many_fragments(limit: int) -> WSProtocolError:
+    return WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, f"message of more than {limit} fragments")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import sys
 from collections import deque
 from typing import Any, AsyncIterator, Deque, Optional, Tuple, Union
 
@@ -39,6 +40,8 @@ class MessageReceiver(MessageSender):
         self._high, self._low = _watermarks(max_queue)
         self._fragments: Deque[Fragment] = deque()
         self._queued_frames = 0
+        #: How many frames of one message `recv` joins: a limit of layers above.
+        self._max_joined = sys.maxsize
         self._reader: Optional[Waiter] = None
         # Who takes the fragments of the message at the head of the queue one by one.
         self._stream: Optional[object] = None
@@ -70,6 +73,10 @@ class MessageReceiver(MessageSender):
         """Queue a fragment that did not come through `on_ws_frame`; `data` of a text must be UTF-8."""
         self._is_text = is_text
         self._enqueue(data, None, is_first, is_last)
+
+    def _refuse_message(self) -> None:
+        """`recv` would have to join more than `_max_joined` frames: fail the connection."""
+        raise AssertionError("a receiver alone has no connection that could fail")
 
     # --- receiving ---
 
@@ -188,8 +195,13 @@ class MessageReceiver(MessageSender):
         fragments = self._fragments
         while len(fragments) > 1 and not fragments[0].is_last:
             follower = fragments[1]
-            fragments[0].join(follower.data, follower.is_last, follower.frames)
+            fragments[0].join(follower.data, follower.is_last, follower.frames, follower.total)
             del fragments[1]
+        if fragments and fragments[0].total > self._max_joined:
+            while fragments:  # nothing of what has arrived is received
+                self._take_fragment()
+            self._refuse_message()
+            return False
         if not fragments or fragments[0].is_last:
             return bool(fragments)
         self._queued_frames -= fragments[0].frames

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 
-#: Fragments of one message.
-MAX_FRAGMENTS = int(os.environ.get("WEBSOCKETS_MAX_FRAGMENTS", "4096"))
+#: Fragments that are joined to one message. No list has more than sys.maxsize.
+MAX_FRAGMENTS = min(int(os.environ.get("WEBSOCKETS_MAX_FRAGMENTS", "4096")), sys.maxsize)
 
 
 def check_limits(high: int | None, low: int | None) -> tuple[int | None, int | None]:

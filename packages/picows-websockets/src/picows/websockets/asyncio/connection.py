@@ -24,7 +24,7 @@ from picows.errors import WSProtocolError
 from .._facts import Facts
 from .._limits import MAX_FRAGMENTS
 from .._payloads import control_payload
-from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, ProtocolError
+from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, ProtocolError, TooManyFragments
 from ..frames import CLOSE, PING, PONG, Close, CloseCode, Frame, Opcode
 from ..http11 import Request, Response
 from ..protocol import CLOSED, CLOSING, OPEN, Protocol
@@ -75,10 +75,10 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     ) -> None:
         super().__init__(
             max_message_size=protocol.max_message_size,
-            max_fragments=MAX_FRAGMENTS,
             max_fragment_size=protocol.max_fragment_size,
             max_queue=queue_limits(max_queue),
         )
+        self._max_joined = MAX_FRAGMENTS
         self.protocol = protocol
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
@@ -219,6 +219,8 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     def _is_nearly_closed(self) -> bool:
         """Whether nothing is left that could take time."""
         transport = self._transport
+        if self.protocol.state is CLOSED:
+            return True
         return bool(transport.is_disconnected and not transport.is_secure and not transport.write_buffer_size)
 
     def _on_close_timeout(self) -> None:
@@ -302,6 +304,9 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
 
     def _ends_iteration(self, exc: BaseException) -> bool:
         return isinstance(exc, ConnectionClosedOK)
+
+    def _refuse_message(self) -> None:
+        self._close_failing(CloseCode.MESSAGE_TOO_BIG, "too many fragments", TooManyFragments(MAX_FRAGMENTS))
 
     async def _on_undecodable(self, exc: UnicodeDecodeError) -> Exception:
         reason = f"{exc.reason} at position {exc.start}"

@@ -49,8 +49,6 @@ class Assembler:
         self._frames: deque[Frame] = deque()
         self._arrival: asyncio.Future[None] | None = None
         self._is_busy = False
-        #: Frames of the message that is arriving.
-        self._fragments = 0
 
     async def get(self, decode: bool | None = None) -> Data:
         """Take a message. Cancelling it loses nothing.
@@ -61,12 +59,17 @@ class Assembler:
         Raises:
             EOFError: the queue was closed and has no whole message.
             ConcurrencyError: somebody else is taking a message.
+            TooManyFragments: it has more frames than WEBSOCKETS_MAX_FRAGMENTS; those are dropped.
         """
         self._begin("get")
         taken: list[Frame] = []
         try:
             while not taken or not taken[-1].fin:
                 taken.append(await self._take())
+                if len(taken) > MAX_FRAGMENTS:
+                    raise TooManyFragments(MAX_FRAGMENTS)
+        except TooManyFragments:
+            raise
         except BaseException:
             self._frames.extendleft(reversed(taken))
             raise
@@ -98,13 +101,11 @@ class Assembler:
 
         Raises:
             EOFError: the queue is closed.
-            TooManyFragments: a message has more frames than are allowed.
         """
         if self.closed:
             raise EOFError("stream of frames ended")
         if frame.opcode not in DATA_OPCODES:
             return
-        self._count(frame)
         self._frames.append(frame)
         self._wake()
         self.maybe_pause()
@@ -147,10 +148,3 @@ class Assembler:
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
-
-    def _count(self, frame: Frame) -> None:
-        self._fragments += 1
-        if self._fragments > MAX_FRAGMENTS:
-            raise TooManyFragments(MAX_FRAGMENTS)
-        if frame.fin:
-            self._fragments = 0

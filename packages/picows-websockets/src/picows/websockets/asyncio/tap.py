@@ -11,8 +11,7 @@ import codecs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._limits import MAX_FRAGMENTS
-from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
+from ..exceptions import PayloadTooBig, ProtocolError
 from ..extensions.base import Extension
 from ..frames import BINARY, CLOSE, CONT, DATA_OPCODES, PING, PONG, TEXT, CloseCode, Frame, Opcode
 
@@ -36,11 +35,11 @@ class Tap:
         "_debug",
         "_decoder",
         "_extensions",
-        "_fragments",
         "_is_paused",
         "_is_text",
         "_pong",
         "_size",
+        "in_message",
     )
 
     def __init__(self, connection: Connection, extensions: Sequence[Extension]) -> None:
@@ -50,8 +49,8 @@ class Tap:
         #: Whether the write buffer is above its high watermark, and the pong that waits meanwhile.
         self._is_paused = False
         self._pong: Frame | None = None
-        # The message that is arriving.
-        self._fragments = 0
+        #: Fragments of a message have arrived, and not the last.
+        self.in_message = False
         self._size = 0
         self._is_text = False
         self._decoder: Any = None
@@ -83,8 +82,6 @@ class Tap:
             self._take(transport, received)
         except PayloadTooBig as exc:
             connection._close_failing(CloseCode.MESSAGE_TOO_BIG, str(exc), _bare(exc))
-        except TooManyFragments as exc:
-            connection._close_failing(CloseCode.MESSAGE_TOO_BIG, "too many fragments", _bare(exc))
         except UnicodeDecodeError as exc:
             reason = f"{exc.reason} at position {exc.start}"
             connection._close_failing(CloseCode.INVALID_DATA, reason, _bare(exc))
@@ -116,11 +113,6 @@ class Tap:
         elif frame.opcode is CLOSE:
             connection._on_close(received)
 
-    @property
-    def in_message(self) -> bool:
-        """Whether fragments of a message have arrived, and not the last."""
-        return self._fragments > 0
-
     def _allowed(self) -> int | None:
         protocol = self._connection.protocol
         limit = protocol.max_message_size
@@ -131,9 +123,9 @@ class Tap:
 
     def _take_data(self, frame: Frame) -> None:
         is_first = frame.opcode is not CONT
-        if is_first and self._fragments:
+        if is_first and self.in_message:
             raise ProtocolError("expected a continuation frame")
-        if not is_first and not self._fragments:
+        if not is_first and not self.in_message:
             raise ProtocolError("unexpected continuation frame")
         if is_first:
             self._is_text = frame.opcode is TEXT
@@ -141,15 +133,13 @@ class Tap:
         limit = self._allowed()
         if limit is not None and len(frame.data) > limit:
             raise PayloadTooBig(len(frame.data), limit, self._size or None)
-        self._fragments += 1
+        self.in_message = not frame.fin
         self._size += len(frame.data)
-        if self._fragments > MAX_FRAGMENTS:
-            raise TooManyFragments(MAX_FRAGMENTS)
         if self._decoder is not None:
             self._decoder.decode(frame.data, frame.fin)
         self._connection._put(bytes(frame.data), self._is_text, is_first, frame.fin)
         if frame.fin:
-            self._fragments = self._size = 0
+            self._size = 0
 
     # Answering pings, as the engine does it: while the peer does not read, only the newest one will be answered
 

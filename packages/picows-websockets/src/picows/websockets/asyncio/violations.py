@@ -5,14 +5,12 @@ Users compare close reasons and the text of ConnectionClosed; the engine has wor
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from picows.enums import WSCloseCode
 from picows.errors import WSMessageTooBigError, WSProtocolError
 
-from .._limits import MAX_FRAGMENTS
-from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
+from ..exceptions import PayloadTooBig, ProtocolError
 
 #: How the engine's text begins, and what is said instead.
 _WORDS = (
@@ -29,7 +27,6 @@ _WORDS = (
     ("compressed message is damaged", "decompression failed"),
     ("message has over", "decompression failed"),
 )
-_TOO_MANY_FRAGMENTS = re.compile("message of more than [0-9]+ fragments")
 
 
 class Violation(NamedTuple):
@@ -45,8 +42,6 @@ def explain(exc: WSProtocolError) -> Violation:
     text = str(exc)
     if isinstance(exc, WSMessageTooBigError):
         return _too_big(exc)
-    if exc.code == WSCloseCode.MESSAGE_TOO_BIG and _TOO_MANY_FRAGMENTS.fullmatch(text):
-        return Violation(exc.code, "too many fragments", TooManyFragments(MAX_FRAGMENTS))
     if exc.code == WSCloseCode.INVALID_TEXT:
         return _not_utf8(exc)
     for beginning, words in _WORDS:
