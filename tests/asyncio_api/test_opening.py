@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -20,6 +21,30 @@ from picows import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
+
+# --- the connection ---
+
+
+async def test_W1_a_failure_of_connection_made_is_of_no_other_connection(net: Net) -> None:
+    """aiofastnet goes on to wait for the descriptor of a transport that was aborted there, and the next socket has the
+    same."""
+
+    class Refusing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError(22, record.msg)
+
+    server = await net.serve(lambda request: Echo())
+    logger = logging.Logger("refusing", logging.INFO)
+    logger.addHandler(Refusing())
+    for _ in range(3):
+        with pytest.raises(OSError, match="connected, local"):
+            await net.connect(Recorder, server, logger_name=logger)
+        transport, listener = await net.connect(Recorder, server)
+        transport.send(1, "x")
+        assert (await listener.next_frame()).payload == b"x"
+        transport.disconnect()
+        await transport.wait_disconnected()
+
 
 # --- the request ---
 

@@ -222,6 +222,14 @@ def test_F7_below_the_limit_nothing_happens(connect: Any, client: bool) -> None:
     assert not connection.transport.is_close_frame_sent
 
 
+def test_F7_a_limit_above_what_can_be_counted(connect: Any) -> None:
+    connection = connect(max_write_buffer_size=1 << 63)
+    connection.wire.stalled = True
+    connection.transport.send(BINARY, bytes(100_000))
+    assert connection.plain() == [(BINARY, bytes(100_000))]
+    assert not connection.transport.is_close_frame_sent
+
+
 def test_F7_no_limit_by_default(connect: Any) -> None:
     connection = connect()
     connection.wire.stalled = True

@@ -267,6 +267,32 @@ def test_a_callback_that_raises_after_the_loss(connect: Any, client: bool, error
     assert connection.written() == b""
 
 
+@SIDES
+@pytest.mark.parametrize("hangs_up", [False, True], ids=["auto close", "closing"])
+def test_a_close_whose_callback_brings_the_loss(connect: Any, client: bool, hangs_up: bool) -> None:
+    """Nothing is left that could be answered."""
+    connection = connect(
+        client=client, enable_auto_close=not hangs_up, handlers={"on_ws_frame": lambda *_: connection.lose()}
+    )
+    if hangs_up:
+        connection.transport._close_and_hang_up(1000, "")
+        connection.written()
+    connection.feed_frame(CLOSE, close_payload(1000))
+    assert connection.events[-1] == "disconnected"
+    assert connection.written() == b""
+
+
+def test_a_last_callback_that_raises_after_another_loss(connect: Any, caplog: Any) -> None:
+    def lose_again(transport: Any) -> None:
+        connection.protocol.connection_lost(None)
+        raise Mine("boom")
+
+    connection = connect(handlers={"on_ws_disconnected": lose_again})
+    connection.lose()
+    assert levels(caplog) == [(logging.ERROR, True)]
+    assert connection.events == ["connected", "disconnected"]
+
+
 def test_the_base_listener_ignores_everything(connect: Any, engine: Any) -> None:
     connection = connect(listener=engine.WSListener())
     connection.feed_frame(TEXT, b"x")
@@ -317,8 +343,9 @@ def test_W1_a_failure_in_connection_made_reaches_the_opening(engine: Any, client
     ((name, exc),) = opening.calls
     assert name == "connection_lost"
     assert isinstance(exc, OSError)
-    assert transport.calls == ["abort"]
+    assert transport.calls == []  # aiofastnet's cannot be aborted here, see tests/asyncio_api/test_opening.py
     loop.settle()
+    assert transport.calls == ["abort"]
     assert len(opening.calls) == 1
     assert listener.events == []
     loop.close()

@@ -163,6 +163,21 @@ def test_disconnect_when_the_asyncio_transport_closes_already(connect: Any) -> N
 
 
 @SIDES
+def test_disconnect_after_an_eof_of_a_peer_that_does_not_read(connect: Any, client: bool) -> None:
+    """What waits to be sent keeps the transport, which closes itself, open: no longer than close_timeout."""
+    connection = connect(client=client, close_timeout=5)
+    connection.wire.stalled = True
+    connection.transport.send(TEXT, b"x")
+    connection.eof()
+    connection.transport.disconnect()
+    connection.loop.advance(4)
+    assert connection.events == ["connected"]
+    connection.loop.advance(2)
+    assert connection.wire.calls == ["close", "abort"]
+    assert connection.events == ["connected", "disconnected"]
+
+
+@SIDES
 @pytest.mark.parametrize("graceful", [True, False])
 def test_P3_disconnect_in_a_callback_ends_the_batch(connect: Any, client: bool, graceful: bool) -> None:
     """W15: what was gathered leaves with a graceful one, and is dropped with an abort."""

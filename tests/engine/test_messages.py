@@ -8,7 +8,7 @@ from typing import Any, List, Tuple, Union
 
 import pytest
 from fixtures.clock import LOOPS
-from fixtures.messages import SIDES, Talk, closed, fragments, recv
+from fixtures.messages import SIDES, Talk, closed, fragments, recv, start
 from fixtures.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, close_payload, header
 
 from picows.enums import WSCloseCode
@@ -179,6 +179,39 @@ def test_exactly_the_limit(talk: Talk) -> None:
     connection.feed(fragments(connection, BINARY, b"abc", b"defghij") + connection.frame(BINARY, b"0123456789"))
     assert recv(connection) == b"abcdefghij"
     assert recv(connection) == b"0123456789"
+
+
+def test_a_limit_above_what_can_be_counted(talk: Talk) -> None:
+    connection = talk(max_message_size=1 << 63)
+    connection.feed(fragments(connection, BINARY, b"abc", b"defghij"))
+    assert recv(connection) == b"abcdefghij"
+
+
+@pytest.mark.parametrize("count", [1, 5, 64, 100])
+@pytest.mark.parametrize("has_arrived", [False, True], ids=["recv waits", "all has arrived"])
+def test_fragments_that_recv_joins_are_counted_for_layers_above(talk: Talk, count: int, has_arrived: bool) -> None:
+    """Those that are received one by one are not."""
+    connection = talk(max_queue=None)
+    connection.listener._max_joined = count
+    data = [fragments(connection, BINARY, *[b"x"] * number) for number in (count, count + 1, 1)]
+
+    async def stream() -> bytes:
+        return b"".join([fragment async for fragment in connection.listener.recv_streaming()])
+
+    connection.feed(data[1])
+    assert connection.run(stream()) == b"x" * (count + 1)
+    connection.feed(data[0])
+    assert recv(connection) == b"x" * count
+    receiving = connection.listener.recv()
+    if not has_arrived:
+        receiving = start(connection, receiving)
+    connection.feed(data[1] + data[2])
+    assert connection.written() == b""
+    with pytest.raises(WSConnectionClosed) as caught:
+        connection.run(receiving)
+    assert connection.plain() == [(CLOSE, close_payload(1009, b"message of more than %d fragments" % count))]
+    assert code_of(caught.value.__cause__) == WSCloseCode.MESSAGE_TOO_BIG
+    closed(connection)
 
 
 @pytest.mark.parametrize("payload", [b"x", b""], ids=["B1 crumbs", "B2 empty"])

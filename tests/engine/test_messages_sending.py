@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import array
 import asyncio
+import ctypes
 import random
+import threading
 from typing import Any, AsyncIterator, Iterator, List
 
 import pytest
 from fixtures.messages import SIDES, Talk, send, sent_fragments, start
 from fixtures.wire import BINARY, CLOSE, CONT, PONG, TEXT, close_payload
 
+from picows.deflate_options import DeflateOptions, DeflateParameters
 from picows.errors import WSConnectionClosed, WSProtocolError
 
 # --- send ---
@@ -51,6 +54,65 @@ def test_what_is_no_message(talk: Talk, message: Any) -> None:
     assert connection.written() == b""
     send(connection, "x")
     assert sent_fragments(connection) == [(TEXT, b"x", True)]
+
+
+def test_an_array_of_numpy_that_is_not_contiguous(talk: Talk) -> None:
+    """It refuses a plain view with an error of its own."""
+    numpy = pytest.importorskip("numpy", reason="needs numpy's own buffers")
+    connection = talk()
+    array_of_bytes = numpy.zeros((4, 4), "u1")
+    with pytest.raises(BufferError, match="C-contiguous"):
+        send(connection, array_of_bytes[:, :2])
+    with pytest.raises(BufferError, match="C-contiguous"):
+        connection.transport.send(BINARY, array_of_bytes.T[:2])
+    send(connection, array_of_bytes)
+    assert sent_fragments(connection) == [(BINARY, bytes(16), True)]
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)], ids=str)
+def test_an_empty_buffer_of_some_dimensions(talk: Talk, shape: Any) -> None:
+    connection = talk()
+    kind: Any = ctypes.c_char
+    for size in reversed(shape):
+        kind = kind * size
+    connection.transport.send(BINARY, kind())
+    send(connection, kind())
+    assert sent_fragments(connection) == [(BINARY, b"", True)] * 2
+
+
+@pytest.mark.parametrize("size", [300, 30_000])
+@pytest.mark.parametrize("kind", ["own", "another"])
+def test_what_is_refused_is_not_compressed(engine: Any, talk: Talk, kind: str, size: int) -> None:
+    """It would be in the context of what is sent next, which the peer could not decompress."""
+
+    class Another(engine.DeflateCodec):  # type: ignore[misc]
+        def should_compress(self, size: int) -> bool:
+            return True
+
+    parameters, options = DeflateParameters(False, False, 15, 15), DeflateOptions(threshold=0)
+    codec = (engine.DeflateCodec if kind == "own" else Another)(parameters, False, options)
+    connection = talk(codec=codec)
+    message = random.Random(1).randbytes(size)
+    errors: List[BaseException] = []
+
+    def misuse() -> None:
+        try:
+            connection.listener.send(message).send(None)
+        except RuntimeError as exc:
+            errors.append(exc)
+
+    thread = threading.Thread(target=misuse)
+    thread.start()
+    thread.join()
+    assert "wrong thread" in str(errors[0])
+    for bad in (object(), memoryview(b"abcdef")[::2]):
+        with pytest.raises((TypeError, BufferError)):
+            send(connection, bad)
+    assert connection.written() == b""
+    send(connection, message)
+    (frame,) = connection.sent()
+    assert frame.rsv == 4
+    assert engine.DeflateCodec(parameters, True, options).decompress(frame.payload, True) == message
 
 
 def test_a_buffer_that_is_not_contiguous(talk: Talk) -> None:

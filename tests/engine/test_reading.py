@@ -9,6 +9,7 @@ from fixtures.clock import LOOPS
 from fixtures.wire import BINARY, CONT, KEY, PING, PONG, TEXT, Received, header, xor
 
 from picows.enums import WSMsgType
+from picows.options import FRAMES_PER_TURN
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 READING = pytest.mark.parametrize("reading", list(LOOPS))
@@ -230,3 +231,31 @@ def test_a_loop_that_keeps_its_buffer_gets_one_for_each_connection(connect: Any)
     buffer[:4] = b"mine"
     memoryview(second.protocol.get_buffer(-1))[:4] = b"else"
     assert bytes(buffer[:4]) == b"mine"
+
+
+def test_a_loop_that_a_callback_runs(connect: Any) -> None:
+    """As nest_asyncio lets it: what another connection reads there is not read over what this one has not yet seen."""
+
+    def run_the_loop(transport: Any, frame: Any) -> None:
+        inner.feed_frame(TEXT, b"i" * 1000)
+        inner.feed_frame(TEXT, b"j" * 1000)
+
+    outer = connect(handlers={"on_ws_frame": run_the_loop})
+    inner = connect(loop=outer.loop)
+    payloads = [bytes([number]) * 100 for number in range(3)]
+    outer.feed(b"".join(outer.frame(TEXT, payload) for payload in payloads))
+    assert [message.payload for message in outer.messages] == payloads
+    assert [message.payload for message in inner.messages] == [b"i" * 1000, b"j" * 1000] * 3
+
+
+def test_another_turn_in_a_loop_that_a_callback_runs(connect: Any) -> None:
+    def run_the_loop(transport: Any, frame: Any) -> None:
+        inner.loop.settle()
+        inner.feed_frame(TEXT, b"i" * 1000)
+
+    inner = connect()
+    inner.feed(inner.frame(TEXT) * (FRAMES_PER_TURN + 1))
+    outer = connect(handlers={"on_ws_frame": run_the_loop})  # asyncio's loops cannot be run twice: it has another
+    payloads = [bytes([number]) * 100 for number in range(3)]
+    outer.feed(b"".join(outer.frame(TEXT, payload) for payload in payloads))
+    assert [message.payload for message in outer.messages] == payloads

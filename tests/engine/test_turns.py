@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import Any, List
 
 import pytest
+from fixtures.messages import closed, recv
 from fixtures.wire import BINARY, CLOSE, CONT, PING, TEXT, close_payload
 
 from picows.options import FRAMES_PER_TURN
@@ -163,3 +166,56 @@ def test_close_with_a_full_queue(talk: Any) -> None:
     connection.feed(numbered(connection, 100) + connection.frame(CLOSE, close_payload(1000)))
     connection.run(connection.listener.close())
     assert connection.transport.is_disconnected
+
+
+# --- callbacks that raise what is no Exception ---
+
+
+def raising_at(number: int) -> Any:
+    """A callback that raises CancelledError, as `future.result()` does, at a frame."""
+    count = itertools.count(1)
+
+    def fail(transport: Any, frame: Any) -> None:
+        if next(count) == number:
+            raise asyncio.CancelledError
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [FRAMES_PER_TURN + 5, 2 * FRAMES_PER_TURN + 2], ids=["in the middle", "at the end"])
+def test_an_error_that_nobody_handles_in_a_later_turn(connect: Any, number: int, asyncio_errors: List[str]) -> None:
+    """The loop ignores it, or ends; of the connection nothing may be lost without a word."""
+    connection = connect(handlers={"on_ws_frame": raising_at(number)})
+    connection.feed(connection.frame(TEXT) * (3 * FRAMES_PER_TURN))
+    connection.loop.settle()
+    assert "CancelledError" in asyncio_errors.pop()
+    assert connection.events[-1] == "disconnected"
+    assert connection.wire.calls[-1] == "abort"
+    assert len(connection.messages) == number
+
+
+def test_an_error_that_nobody_handles_after_the_loss(connect: Any) -> None:
+    """Whoever waits for the end learns of it."""
+    connection = connect(handlers={"on_ws_frame": raising_at(FRAMES_PER_TURN + 5)}, registry=set())
+    waiting = connection.loop.create_task(connection.transport.wait_disconnected())
+    connection.feed(connection.frame(TEXT) * (2 * FRAMES_PER_TURN))
+    with pytest.raises(asyncio.CancelledError):
+        connection.lose()
+    assert connection.events[-1] == "disconnected"
+    connection.loop.settle()
+    assert waiting.done()
+
+
+# --- a listener that has enough when the connection is lost ---
+
+
+def test_a_full_queue_after_the_loss(talk: Any) -> None:
+    """The transport has ended: one of aiofastnet's cannot even be asked whether it reads."""
+    connection = talk(max_queue=1)
+    connection.feed(numbered(connection, 10))
+    for number in "012":
+        with pytest.raises(StopIteration, match=number):  # the loop has no other turn before the end
+            connection.listener.recv().send(None)
+    connection.lose()
+    assert [recv(connection) for _ in range(7)] == list("3456789")
+    assert closed(connection).__cause__ is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Optional
 
 import pytest
@@ -215,6 +216,24 @@ def test_P3_a_violation_after_disconnect_in_the_same_read_is_not_looked_at(
     connection.loop.advance(1)
     assert connection.wire.calls == ["close" if graceful else "abort"]
     assert connection.ending() is None
+
+
+@READING
+def test_no_limit_is_above_what_a_buffer_can_have(connect: Any, reading: str) -> None:
+    """A Py_ssize_t is what sizes are kept in; where it has 32 bits, a length of 2^32+10 must not become one of 10."""
+    connection = connect(reading=reading, max_frame_size=1 << 64)
+    size = (1 << 64) - 1
+    connection.feed(header(BINARY, size, key=KEY))
+    (close,) = connection.sent()
+    assert close.payload == close_payload(1009, b"frame of %d bytes, %d are allowed" % (size, sys.maxsize))
+
+
+@READING
+def test_a_frame_of_all_memory_there_is(connect: Any, reading: str) -> None:
+    connection = connect(reading=reading, max_frame_size=1 << 64)
+    connection.feed(header(BINARY, sys.maxsize, key=KEY))
+    (close,) = connection.sent()
+    assert close.payload == close_payload(1009, b"no memory for a frame of %d bytes" % sys.maxsize)
 
 
 def test_a_violation_after_our_close_only_disconnects(connect: Any) -> None:

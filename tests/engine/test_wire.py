@@ -101,6 +101,21 @@ def test_what_waits_in_the_transport_goes_first(connect: Any, pair: Any, client:
     assert sizes(take(peers)) == [7]
 
 
+def test_the_default_timeout_of_sockets_is_not_ours(connect: Any, pair: Any) -> None:
+    """Somebody else's socket.setdefaulttimeout(): a full socket must not block the loop for that long."""
+    ours, _ = pair
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.01)
+    try:
+        connection = connect(sock=ours)
+    finally:
+        socket.setdefaulttimeout(before)
+    fill(ours)
+    connection.transport.send(BINARY, bytes(10))
+    assert connection.wire.calls == []
+    assert sizes(connection.written()) == [10]
+
+
 @SIDES
 @pytest.mark.parametrize("size", [10, 200, 40_000, 1_000_000])
 @pytest.mark.parametrize("kind", [bytes, bytearray])

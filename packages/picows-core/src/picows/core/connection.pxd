@@ -24,6 +24,8 @@ cdef class Connection(Wire):
         bint _input_is_over
         # No further frame is sent.
         readonly bint _is_sealed
+        # The event loop's transport has ended, and may not even know whether it reads.
+        bint _is_severed
         bint _is_lost
         bint _is_writing_paused
         # The listener has enough.
@@ -49,6 +51,8 @@ cdef class Connection(Wire):
     cpdef notify_user_specific_pong_received(self)
 
     cdef int _check_thread(self, str method) except -1
+    cdef bint _follows_loop(self) except -1
+    cdef int _change_thread(self) except -1
     cdef int _log_sealed(self, str method) except -1
     cdef int _check_write_buffer(self) except -1
     cdef int _on_pause_writing(self) except -1

@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 
 from .closing cimport WSCloseHandshake
 from .enums cimport WSMsgType
-from .pool cimport current_pool
+from .pool cimport Pool, current_pool
 from .wire cimport is_secure
 
 from picows.closing import MAX_DISCARDED, QUIET_S
@@ -28,7 +28,11 @@ from picows.roundtrip import RoundTrips
 
 
 cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
     unsigned long PyThread_get_thread_ident() noexcept
+
+
+_running_loop = asyncio._get_running_loop
 
 
 cdef class Connection(Wire):
@@ -37,7 +41,7 @@ cdef class Connection(Wire):
     def __init__(self, bint is_client_side, underlying_transport, logger, loop, options=None):
         self._options = options or ConnectionOptions(is_client_side=is_client_side, logger=logger)
         limit = self._options.max_write_buffer_size
-        self._max_write_buffer_size = -1 if limit is None else limit
+        self._max_write_buffer_size = -1 if limit is None else min(limit, <object>PY_SSIZE_T_MAX)
         self.is_client_side = is_client_side
         self._logger = logger
         self._thread_id = PyThread_get_thread_ident()
@@ -85,12 +89,16 @@ cdef class Connection(Wire):
 
     cdef int _pause_reading(self) except -1:
         """The listener has enough: nothing is read, and what was read waits (see `parser`)."""
-        self._is_reading_paused = self._is_held = True
-        self.underlying_transport.pause_reading()
+        self._is_reading_paused = True
+        if not self._is_severed:
+            self._is_held = True
+            self.underlying_transport.pause_reading()
         return 0
 
     cdef int _resume_reading(self) except -1:
         self._is_reading_paused = False
+        if self._is_severed:
+            return 0
         if self._go_on is not None:
             self._loop.call_soon(self._go_on)
         else:
@@ -102,7 +110,7 @@ cdef class Connection(Wire):
         """Not everything that was read is parsed: read nothing before `go_on` was called, in another turn of the
         loop. If the listener has paused reading, that is when it resumes."""
         self._go_on = go_on
-        if not self._is_reading_paused:
+        if not self._is_reading_paused and not self._is_severed:
             # Somebody may have paused the transport itself: then that is not ours to resume.
             if self.underlying_transport.is_reading():
                 self._is_held = True
@@ -121,8 +129,8 @@ cdef class Connection(Wire):
         return True
 
     cdef int _seal(self) except -1:
-        """Nothing that is sent from now on reaches the wire."""
-        self._is_sealed = True
+        """The event loop's transport has ended: nothing that is sent from now on reaches the wire."""
+        self._is_severed = self._is_sealed = True
         self._drop_output()
         return 0
 
@@ -208,10 +216,12 @@ cdef class Connection(Wire):
             self._flush()
         self.is_disconnected = self._is_sealed = self._input_is_over = True
         self._stop_auto_ping()
-        if graceful and not self.underlying_transport.is_closing():
-            self.underlying_transport.close()
+        if graceful:
+            # The peer's EOF may have closed the transport already: what waits to be sent then may wait for ever, too.
+            if not self.underlying_transport.is_closing():
+                self.underlying_transport.close()
             self._start_close_timer()
-        elif not graceful:
+        else:
             self._is_aborted = True
             self.underlying_transport.abort()
             if self._protocol is not None:
@@ -322,12 +332,12 @@ cdef class Connection(Wire):
             self._protocol.connection_lost(None)
 
     def _abort(self):
-        if not self._is_lost:
+        if not self._is_severed:
             self.disconnect(graceful=False)
 
     cdef int _on_lost(self) except -1:
         """The connection is gone: free everything that waits for it, and every reference that would keep it alive."""
-        self._is_lost = self.is_disconnected = self._is_sealed = self._input_is_over = True
+        self._is_lost = self._is_severed = self.is_disconnected = self._is_sealed = self._input_is_over = True
         self._awaits_pong = False
         self._listener = self._protocol = None
         self._pending_pong = self._go_on = None
@@ -352,11 +362,30 @@ cdef class Connection(Wire):
     # --- checks and logs ---
 
     cdef int _check_thread(self, str method) except -1:
-        if PyThread_get_thread_ident() != self._thread_id:
+        if PyThread_get_thread_ident() != self._thread_id and not self._follows_loop():
             raise RuntimeError(
                 f"WSTransport.{method} called from a wrong thread: {PyThread_get_thread_ident()} instead of"
                 f" {self._thread_id}; use loop.call_soon_threadsafe"
             )
+        return 0
+
+    cdef bint _follows_loop(self) except -1:
+        """Whether the loop runs in this thread, which is another one than before."""
+        if _running_loop() is not self._loop:
+            return False
+        self._change_thread()
+        return True
+
+    cdef int _change_thread(self) except -1:
+        """The loop runs in this thread: share what its connections share, and nothing of the thread before."""
+        cdef Pool before = self._pool
+        if self._is_gathering:  # in a batch that its thread has not ended
+            if self in before.gathering:
+                before.gathering.remove(self)
+            self._end_batch(False)
+        self._pool = current_pool()
+        self._batch = 0
+        self._thread_id = PyThread_get_thread_ident()
         return 0
 
     cdef int _log_sealed(self, str method) except -1:

@@ -44,6 +44,8 @@ cdef class Parser:
         # Once open: the message rules of strict mode, or None.
         MessageState _state
         Pool _pool
+        # The loop's thread when it last called, whose pool that is.
+        unsigned long _thread_id
         # Where the loop keeps the buffer while it waits for data, a connection has its own.
         ReadBuffer _own_buffer
         # What was read and has to wait for another turn.
@@ -61,6 +63,7 @@ cdef class Parser:
 
     cdef int _open_parser(self, bint is_client_side, max_frame_size) except -1
     cdef bint _reads_in_place(self) noexcept
+    cdef int _follow_loop(self) except -1
     cdef ReadBuffer _target(self)
     cpdef get_buffer(self, Py_ssize_t sizehint)
     cdef int _unpack(self, ReadBuffer buffer, Py_ssize_t size) except -1

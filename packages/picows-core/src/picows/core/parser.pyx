@@ -31,7 +31,9 @@ from picows.errors import WSMessageTooBigError, WSProtocolError
 
 
 cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
     Py_ssize_t Py_REFCNT(object o) noexcept
+    unsigned long PyThread_get_thread_ident() noexcept
 
 
 cdef enum:
@@ -57,8 +59,10 @@ cdef class Parser:
 
     cdef int _open_parser(self, bint is_client_side, max_frame_size) except -1:
         self._mask_bit = 0 if is_client_side else PICOWS_MASK
-        self._limit = min(max_frame_size, 0x7FFFFFFFFFFFFFFF)
+        # A header announces up to 2^64-1 bytes. What passes the limit must fit a Py_ssize_t, which may have 32 bits.
+        self._limit = min(max_frame_size, <object>PY_SSIZE_T_MAX)
         self._pool = current_pool()
+        self._thread_id = PyThread_get_thread_ident()
         return 0
 
     cdef int _deliver(self, WSFrame frame) except -1:
@@ -71,6 +75,16 @@ cdef class Parser:
 
     # --- where the loop reads into ---
 
+    cdef int _follow_loop(self) except -1:
+        """The loop calls: if it runs in another thread than before, that thread's pool is ours from now on. It would be
+        shared with connections of other threads otherwise."""
+        if PyThread_get_thread_ident() != self._thread_id:
+            if self._transport is not None:
+                self._transport._change_thread()
+            self._pool = current_pool()
+            self._thread_id = PyThread_get_thread_ident()
+        return 0
+
     cpdef get_buffer(self, Py_ssize_t sizehint):
         """Where the loop reads into: a large pending frame's own buffer, else the connection's or the thread's."""
         return self._target()
@@ -81,10 +95,14 @@ cdef class Parser:
         return self._pending is not None and self._pending.stop - self._pending.start > SMALL_REST
 
     cdef ReadBuffer _target(self):
+        self._follow_loop()
         if self._reads_in_place():
             return self._pending
         if self._own_buffer is not None:
             return self._own_buffer
+        if self._pool.in_read:
+            # A callback runs the loop (nest_asyncio): the batch that it belongs to lies in the shared buffer, and keeps it.
+            self._pool.read_buffer = new_read_buffer(HEADROOM + READ_SIZE, HEADROOM)
         return self._pool.read_buffer
 
     cdef int _unpack(self, ReadBuffer buffer, Py_ssize_t size) except -1:
@@ -329,14 +347,24 @@ cdef class Parser:
 
     def _go_on(self):
         """The next turn of the loop."""
-        cdef Pool pool = self._pool
-        if self._transport is None or not self._transport._may_go_on():
+        cdef WSTransport transport = self._transport
+        cdef Pool pool
+        cdef bint is_outermost
+        self._follow_loop()
+        if transport is None or not transport._may_go_on():
             return
+        pool = self._pool
+        is_outermost = not pool.in_read  # else a callback runs the loop
         pool.in_read = True
         try:
             self._parse_backlog()
+        except BaseException:
+            # What was behind it is lost, and an event loop fails no connection for a callback that is not a read.
+            transport._abort()
+            raise
         finally:
-            pool.end_read()
+            if is_outermost:
+                pool.end_read()
 
     cdef int _parse_backlog(self) except -1:
         cdef ReadBuffer backlog = self._backlog

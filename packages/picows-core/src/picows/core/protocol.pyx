@@ -98,7 +98,8 @@ cdef class Receiver(Parser):
             opening, self._opening = self._opening, None
             if opening is not None:
                 opening.connection_lost(exc)
-            transport.abort()
+            # Not at once: aiofastnet (1.2) would go on to wait for the descriptor, which is closed then.
+            self._loop.call_soon(transport.abort)
 
     def is_buffered_protocol(self):
         """aiofastnet asks for this first."""
@@ -109,6 +110,7 @@ cdef class Receiver(Parser):
         if self._opening is not None:
             self._opening.eof_received()
             return
+        self._follow_loop()
         if self._backlog is not None:
             self._drain()
         if hasattr(self._listener, "_bid_farewell"):
@@ -122,9 +124,16 @@ cdef class Receiver(Parser):
             opening.connection_lost(exc)
         if transport is None:
             return
-        if self._backlog is not None:
-            transport._seal()
-            self._drain()
+        self._follow_loop()
+        try:
+            if self._backlog is not None:
+                transport._seal()
+                self._drain()
+        finally:
+            self._end(transport, exc)
+
+    def _end(self, WSTransport transport, exc):
+        """Nothing comes any more: free what belongs to the connection, and tell everybody."""
         transport._on_lost()
         if self._registry is not None:
             self._registry.discard(transport)
@@ -153,6 +162,7 @@ cdef class Receiver(Parser):
     def resume_writing(self):
         """The write buffer is below its low watermark."""
         if self._transport is not None:
+            self._follow_loop()
             self._transport._on_resume_writing()
             self._report_pressure("resume_writing", "write buffer below its low watermark again")
 
@@ -302,6 +312,8 @@ cdef class Receiver(Parser):
         """The peer closes and the listener has not answered: echo its code; the server then hangs up (RFC 6455
         7.1.1)."""
         cdef WSTransport transport = self._transport
+        if transport is None:  # connection_lost came from within the callback
+            return 0
         received = transport._close_record().recv
         if received is not None and not transport._is_sealed:
             transport.send_close(received.code, received.reason)
@@ -349,16 +361,18 @@ cdef class Receiver(Parser):
 
     def _remember(self, exc):
         """Keep the first failure for wait_disconnected; True if this is it."""
-        if self._transport._failure is None:
-            self._transport._failure = exc
-            return True
-        return False
+        cdef WSTransport transport = self._transport
+        if transport is None or transport._failure is not None:
+            return False
+        transport._failure = exc
+        return True
 
     def _call_disconnected(self, listener):
+        cdef WSTransport transport = self._transport
         try:
-            listener.on_ws_disconnected(self._transport)
+            listener.on_ws_disconnected(transport)
         except Exception as exc:
-            self._transport._log(self._remember_raised(exc), "on_ws_disconnected raised", exc_info=exc)
+            transport._log(self._remember_raised(exc), "on_ws_disconnected raised", exc_info=exc)
 
 
 class WSProtocol(Receiver, asyncio.BufferedProtocol):

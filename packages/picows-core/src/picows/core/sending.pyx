@@ -170,7 +170,10 @@ cdef class MessageSender(WSListener):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
         if not (self._codec.should_compress(size) if own is None else own._is_worth_it(size)):
             transport.send(opcode, payload)
-        elif own is None:
+            return 0
+        # What the peer never gets must not become part of the context that it decompresses with.
+        transport._check_thread("send")
+        if own is None:
             transport.send(opcode, self._codec.compress(payload), True, True)
         else:
             payload = own._deflate(payload)
@@ -178,7 +181,6 @@ cdef class MessageSender(WSListener):
             if size > JOIN_LIMIT:
                 transport.send(opcode, payload[:size], True, True)  # what is not copied must end where the frame does
             else:
-                transport._check_thread("send")
                 transport._send_checked(opcode, FIN_RSV1 | opcode, PyBytes_AS_STRING(payload), size, None)
         return 0
 

@@ -14,6 +14,9 @@ cdef enum:
     RESERVED = 0x70
     CONTROL = 0x08
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 cdef const picows_kernels* _kernels = active_kernels()
 
 
@@ -26,7 +29,7 @@ cdef class MessageState:
 
     def __init__(self, rules):
         self.rules = rules
-        self._limit = -1 if rules.max_message_size is None else rules.max_message_size
+        self._limit = -1 if rules.max_message_size is None else min(rules.max_message_size, <object>PY_SSIZE_T_MAX)
         self._reserved_bits = rules.reserved_bits
         self._minimal_lengths = rules.minimal_lengths
         self._refuse_close_in_message = rules.refuse_close_in_message

@@ -404,7 +404,7 @@ cdef int _get_buffer(message, Py_buffer* view) except -1:
         raise TypeError(f"a message must be str, bytes-like or None, got {type(message).__name__}")
     try:
         PyObject_GetBuffer(message, view, PyBUF_SIMPLE)
-    except BufferError:
+    except (BufferError, ValueError):  # the latter is numpy's
         raise BufferError("a message must be a C-contiguous buffer") from None
     return 0
 

@@ -7,8 +7,9 @@ from .closing import WSCloseHandshake, WSCloseInfo
 from .describe import describe
 from .frame import WSFrame
 from .listener import WSListener
+from .loops import make_protocol
 from .messages import WSMessageListener
-from .protocol import WSProtocol, make_protocol
+from .protocol import WSProtocol
 from .transport import WSTransport
 from .upgrade import scan_upgrade
 

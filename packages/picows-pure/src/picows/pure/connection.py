@@ -22,13 +22,14 @@ from ..resuming import resume_reading
 from ..roundtrip import RoundTrips
 from .closing import WSCloseHandshake
 from .pool import current_pool
+from .threads import ThreadBound
 from .wire import Wire, is_secure
 
 if TYPE_CHECKING:
     from ..http import WSUpgradeRequest, WSUpgradeResponse
 
 
-class Connection:
+class Connection(ThreadBound):
     """State and life of one connection; see `WSTransport` for the arguments."""
 
     __slots__ = (
@@ -49,22 +50,19 @@ class Connection:
         "_is_lost",
         "_is_reading_paused",
         "_is_sealed",
+        "_is_severed",
         "_is_writing_paused",
         "_listener",
         "_logger",
-        "_loop",
         "_lost_waiter",
         "_max_write_buffer_size",
         "_options",
         "_pending_pong",
-        "_pool",
         "_protocol",
         "_request",
         "_response",
         "_roundtrips",
-        "_thread_id",
         "_underlying_transport",
-        "_wire",
         "_awaits_pong",
     )
 
@@ -105,6 +103,8 @@ class Connection:
         self._is_sealed = False
         self._is_close_frame_sent = False
         self._is_disconnected = False
+        # The event loop's transport has ended, and may not even know whether it reads.
+        self._is_severed = False
         self._is_lost = False
         self._is_writing_paused = False
         # The listener has enough.
@@ -182,10 +182,12 @@ class Connection:
             self._wire.flush()
         self._is_disconnected = self._is_sealed = self._input_is_over = True
         self._stop_auto_ping()
-        if graceful and not self._underlying_transport.is_closing():
-            self._underlying_transport.close()
+        if graceful:
+            # The peer's EOF may have closed the transport already: what waits to be sent then may wait for ever, too.
+            if not self._underlying_transport.is_closing():
+                self._underlying_transport.close()
             self._start_close_timer()
-        elif not graceful:
+        else:
             self._is_aborted = True
             self._underlying_transport.abort()
             if self._protocol is not None:
@@ -276,11 +278,15 @@ class Connection:
 
     def _pause_reading(self) -> None:
         """The listener has enough: nothing is read, and what was read waits (see `parser`)."""
-        self._is_reading_paused = self._is_held = True
-        self._underlying_transport.pause_reading()
+        self._is_reading_paused = True
+        if not self._is_severed:
+            self._is_held = True
+            self._underlying_transport.pause_reading()
 
     def _resume_reading(self) -> None:
         self._is_reading_paused = False
+        if self._is_severed:
+            return
         if self._go_on is not None:
             self._loop.call_soon(self._go_on)
         else:
@@ -291,7 +297,7 @@ class Connection:
         """Not everything that was read is parsed: read nothing before `go_on` was called, in another turn of the loop.
         If the listener has paused reading, that is when it resumes."""
         self._go_on = go_on
-        if not self._is_reading_paused:
+        if not self._is_reading_paused and not self._is_severed:
             # Somebody may have paused the transport itself: then that is not ours to resume.
             if self._underlying_transport.is_reading():
                 self._is_held = True
@@ -309,8 +315,8 @@ class Connection:
         return True
 
     def _seal(self) -> None:
-        """Nothing that is sent from now on reaches the wire."""
-        self._is_sealed = True
+        """The event loop's transport has ended: nothing that is sent from now on reaches the wire."""
+        self._is_severed = self._is_sealed = True
         self._wire.drop()
 
     # --- the end ---
@@ -396,12 +402,12 @@ class Connection:
             self._protocol.connection_lost(None)
 
     def _abort(self) -> None:
-        if not self._is_lost:
+        if not self._is_severed:
             self.disconnect(graceful=False)
 
     def _on_lost(self) -> None:
         """The connection is gone: free everything that waits for it, and every reference that would keep it alive."""
-        self._is_lost = self._is_disconnected = self._is_sealed = self._input_is_over = True
+        self._is_lost = self._is_severed = self._is_disconnected = self._is_sealed = self._input_is_over = True
         self._awaits_pong = False
         self._listener = self._protocol = None
         self._pending_pong = self._go_on = None
@@ -421,17 +427,7 @@ class Connection:
         if self._lost_waiter is not None and not self._lost_waiter.done():
             self._lost_waiter.set_result(None)
 
-    # --- checks and logs ---
-
-    def _check_thread(self, method: str) -> None:
-        if get_ident() != self._thread_id:
-            raise self._wrong_thread(method)
-
-    def _wrong_thread(self, method: str) -> RuntimeError:
-        return RuntimeError(
-            f"WSTransport.{method} called from a wrong thread: {get_ident()} instead of {self._thread_id};"
-            " use loop.call_soon_threadsafe"
-        )
+    # --- logs ---
 
     def _log_sealed(self, method: str) -> None:
         what = "disconnect" if self._is_disconnected else "CLOSE"

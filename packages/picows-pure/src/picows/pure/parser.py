@@ -13,6 +13,7 @@ waits in the tail for another turn of the loop, and nothing is read until then.
 
 from __future__ import annotations
 
+import sys
 from typing import Callable, Optional, Tuple
 
 from ..abc import FrameRules
@@ -48,7 +49,8 @@ class FrameParser:
     ) -> None:
         self._deliver = deliver
         self._masked = 0 if is_client_side else _MASK_BIT
-        self._limit = max_frame_size
+        # A header announces up to 2^64-1 bytes; no buffer has more than this.
+        self._limit = min(max_frame_size, sys.maxsize)
         self._quick = min(MAX_CONTROL_PAYLOAD, max_frame_size)
         self._key_size = 0 if is_client_side else 4
         self._state = None if rules is None else MessageState(rules)

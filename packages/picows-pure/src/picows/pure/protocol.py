@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import Any, MutableSet, Optional, Union
+from threading import get_ident
+from typing import Any, MutableSet, Optional
 
 from ..abc import EngineListener, FrameRules, Opening
 from ..closing import close_after, parse_close_payload, truncated_reason
@@ -22,7 +23,8 @@ from .frame import CONTROL, WSFrame
 from .listener import overrides
 from .parser import FrameParser
 from .pending import Pending
-from .pool import Pool, current_pool
+from .pool import current_pool
+from .threads import LoopFollower
 from .transport import WSTransport
 from .wire import is_secure
 
@@ -31,19 +33,17 @@ _INET = (socket.AF_INET, socket.AF_INET6)
 _SMALL_REST = 32 * 1024
 
 
-class _Connection:
+class _Connection(LoopFollower):
     """Everything of WSProtocol but the way in which the event loop hands bytes over."""
 
     __slots__ = (
         "__weakref__",
-        "transport",
         "_auto_pong",
         "_listener",
         "_loop",
         "_opening",
         "_options",
         "_parser",
-        "_pool",
         "_registry",
         "_own_view",
         "_is_debug",
@@ -64,7 +64,8 @@ class _Connection:
         self._registry = registry
         self._listener: Any = None
         self._parser: Any = None
-        self._pool: Pool = current_pool()
+        self._pool = current_pool()
+        self._thread_id = get_ident()
         self._own_view: Optional[memoryview] = None
         self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
 
@@ -90,13 +91,15 @@ class _Connection:
             opening, self._opening = self._opening, None
             if opening is not None:
                 opening.connection_lost(exc)
-            transport.abort()  # type: ignore[attr-defined]
+            # Not at once: aiofastnet (1.2) would go on to wait for the descriptor, which is closed then.
+            self._loop.call_soon(transport.abort)  # type: ignore[attr-defined]
 
     def eof_received(self) -> None:
         """The peer has finished sending: the transport closes itself."""
         if self._opening is not None:
             self._opening.eof_received()
             return
+        self._follow_loop()
         if self._parser is not None:
             self._drain()
         if hasattr(self._listener, "_bid_farewell"):
@@ -110,9 +113,16 @@ class _Connection:
             opening.connection_lost(exc)
         if transport is None:
             return
-        if self._parser is not None and self._parser.is_suspended:
-            transport._seal()
-            self._drain()
+        self._follow_loop()
+        try:
+            if self._parser is not None and self._parser.is_suspended:
+                transport._seal()
+                self._drain()
+        finally:
+            self._end(transport, exc)
+
+    def _end(self, transport: WSTransport, exc: Optional[Exception]) -> None:
+        """Nothing comes any more: free what belongs to the connection, and tell everybody."""
         transport._on_lost()
         if self._registry is not None:
             self._registry.discard(transport)
@@ -137,6 +147,7 @@ class _Connection:
     def resume_writing(self) -> None:
         """The write buffer is below its low watermark."""
         if self.transport is not None:
+            self._follow_loop()
             self.transport._on_resume_writing()
             self._report_pressure("resume_writing", "write buffer below its low watermark again")
 
@@ -219,12 +230,20 @@ class _Connection:
 
     def _go_on(self) -> None:
         """Another turn of the loop for what was read."""
-        if self.transport is not None and self.transport._may_go_on():
-            pool = self._pool
-            pool.in_read = True
-            try:
-                self._process(b"")
-            finally:
+        self._follow_loop()
+        transport, pool = self.transport, self._pool
+        if transport is None or not transport._may_go_on():
+            return
+        is_outermost = not pool.in_read  # else a callback runs the loop
+        pool.in_read = True
+        try:
+            self._process(b"")
+        except BaseException:
+            # What was behind it is lost, and an event loop fails no connection for a callback that is not a read.
+            transport._abort()
+            raise
+        finally:
+            if is_outermost:
                 pool.end_read()
 
     def _drain(self) -> None:
@@ -235,7 +254,7 @@ class _Connection:
             self._process(b"")
 
     def _receive(self, data: bytes) -> None:
-        if self._is_debug:
+        if self._is_debug and self.transport is not None:
             self.transport._log_bytes("received", data if self._opening is None else hide_credentials(data))
         if self._opening is not None:
             self._opening.data_received(data)
@@ -283,6 +302,8 @@ class _Connection:
         """The peer closes and the listener has not answered: echo its code; the server then hangs up (RFC 6455
         7.1.1)."""
         transport = self.transport
+        if transport is None:  # connection_lost came from within the callback
+            return
         received = transport._close_record()._recv
         if received is not None and not transport._is_sealed:
             transport.send_close(received.code, received.reason)
@@ -327,16 +348,18 @@ class _Connection:
 
     def _remember(self, exc: BaseException) -> bool:
         """Keep the first failure for wait_disconnected; True if this is it."""
-        if self.transport._failure is None:
-            self.transport._failure = exc
-            return True
-        return False
+        transport = self.transport
+        if transport is None or transport._failure is not None:
+            return False
+        transport._failure = exc
+        return True
 
     def _call_disconnected(self, listener: EngineListener) -> None:
+        transport = self.transport
         try:
-            listener.on_ws_disconnected(self.transport)
+            listener.on_ws_disconnected(transport)
         except Exception as exc:
-            self.transport._log(self._remember_raised(exc), "on_ws_disconnected raised", exc_info=exc)
+            transport._log(self._remember_raised(exc), "on_ws_disconnected raised", exc_info=exc)
 
 
 class WSProtocol(_Connection, asyncio.BufferedProtocol):
@@ -353,6 +376,8 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the loop reads into: a large pending frame's own buffer, else the thread's."""
+        if get_ident() != self._thread_id:
+            self._follow_loop()
         pending = self._pending_in_place()
         return (self._own_view or self._pool.read_view) if pending is None else pending.rest
 
@@ -383,51 +408,6 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
             self._receive(data)
         else:
             self._process(data)
-
-
-class WSStreamProtocol(_Connection, asyncio.Protocol):
-    """The protocol for loops whose own read buffer is as good as ours (uvloop): one call a read instead of two."""
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes were read."""
-        pool = self._pool
-        if pool.in_read:
-            self._receive(data)
-            return
-        pool.in_read = True
-        try:
-            self._receive(data)
-        finally:
-            pool.end_read()
-
-
-def make_protocol(
-    loop: asyncio.AbstractEventLoop,
-    options: ConnectionOptions,
-    opening: Opening,
-    registry: Optional[MutableSet[Any]] = None,
-    is_plain: bool = True,
-) -> Union[WSProtocol, WSStreamProtocol]:
-    """The protocol that reads fastest on this loop.
-
-    Args:
-        loop: as for WSProtocol; likewise options, opening and registry.
-        options: see WSProtocol.
-        opening: see WSProtocol.
-        registry: see WSProtocol.
-        is_plain: True if the transport is the loop's own, without TLS. uvloop's TLS allocates 256 KiB for every
-            read into bytes, which costs as much as the rest of the read.
-    """
-    module = type(loop).__module__
-    if module.startswith("uvloop") and is_plain:
-        return WSStreamProtocol(loop, options, opening, registry)
-    protocol = WSProtocol(loop, options, opening, registry)
-    if "Proactor" in type(loop).__name__ or module.startswith("winloop"):
-        # Completion-based loops keep the buffer while they wait for data.
-        protocol._own_view = memoryview(bytearray(options.read_buffer_init_size))
-    return protocol
 
 
 def _tune_socket(transport: asyncio.BaseTransport) -> None:

@@ -159,6 +159,8 @@ class MessageSender(WSListener):
         codec = self._codec
         is_compressed = codec is not None and is_first and is_last and codec.should_compress(len(payload))
         if is_compressed and codec is not None:
+            # What the peer never gets must not become part of the context that it decompresses with.
+            transport._check_thread("send")
             payload = codec.compress(payload)
         transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
         return True

@@ -70,7 +70,7 @@ class WSTransport(Connection):
             RuntimeError: called from another thread than the loop's.
         """
         if get_ident() != self._thread_id:
-            raise self._wrong_thread("send")
+            self._check_thread("send")
         payload = message if type(message) is bytes else _as_buffer(message)
         first = (FIN if fin else 0) | msg_type
         if first & _NOT_DATA:
@@ -264,7 +264,7 @@ def _as_buffer(message: Optional[WSBuffer]) -> Buffer:
         raise TypeError(f"a message must be str, bytes-like or None, got {type(message).__name__}") from None
     if not view.c_contiguous:
         raise BufferError("a message must be a C-contiguous buffer")
-    return view.cast("B")
+    return view.cast("B") if view.nbytes else b""
 
 
 def _check_control(msg_type: int, fin: bool, size: int) -> None:

@@ -44,7 +44,9 @@ def _borrow_socket(transport: asyncio.BaseTransport) -> Optional[socket.socket]:
     sock = transport.get_extra_info("socket")
     if not _CAN_BORROW or sock is None or is_secure(transport):
         return None
-    return _BorrowedSocket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+    borrowed = _BorrowedSocket(sock.family, sock.type, sock.proto, fileno=sock.fileno())
+    borrowed.settimeout(0)  # socket.setdefaulttimeout() must not make a full socket block the loop
+    return borrowed
 
 
 class Wire:
