@@ -424,7 +424,8 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
 
     def _on_never_opened(self) -> None:
         """The TCP connection has ended before the opening handshake was complete."""
-        self.protocol.state = CLOSED
+        if self.protocol.state is not CLOSED:
+            self.protocol.state = CLOSED
         self._release(None)
 
     def _release(self, transport: Any) -> None:
