@@ -83,6 +83,8 @@ async def test_nothing_is_lost_or_torn_around_the_limit(net: Net) -> None:
 @pytest.mark.parametrize("is_server", [True, False], ids=["server", "client"])
 async def test_what_pause_writing_sends_comes_behind(net: Net, is_server: bool, kind: Any) -> None:
     """The event loop's transport calls it in the middle of a send."""
+    if net.is_secure and not net.has_tls_in_tls:
+        pytest.skip("asyncio's TLS before Python 3.11 encrypts what it is writing once more")
 
     class Reports(Pressure):
         def pause_writing(self) -> None:
