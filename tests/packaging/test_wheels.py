@@ -124,7 +124,7 @@ def test_the_sdist_builds_the_same_wheel(
 def bare_python(wheels: dict[str, Wheel], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with picows-pure's wheel, what it requires, and the tools of the suite.
 
-    It is the newest Python's: the run on the wheel is also that of the pure engine on that one (.ci/matrix.py).
+    It is the newest Python's, on which the gate tries the pure engine nowhere else (.ci/matrix.py).
     """
     python = make_environment(tmp_path_factory.mktemp("bare") / "venv", newest_python())
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "-qq", "--disable-pip-version-check"]

@@ -19,7 +19,7 @@ def check_options(max_size: object, max_queue: object, write_limit: object) -> N
         ValueError: they are out of range, or in the wrong order.
         TypeError: they are no numbers.
     """
-    for limit in (max_size,) if type(max_size) is int else _pair("max_size", max_size, True):
+    for limit in _pair("max_size", max_size, True):
         if limit is not None:
             check_size("max_size", limit)
     queue_limits(max_queue)
@@ -28,8 +28,6 @@ def check_options(max_size: object, max_queue: object, write_limit: object) -> N
 
 def queue_limits(max_queue: object) -> int | None | tuple[int, int]:
     """`max_queue` for the engine. Raises as `check_options`."""
-    if type(max_queue) is int and max_queue > 0:  # nearly always, and each connection asks
-        return max_queue, max_queue // 4
     high, low = _in_order("max_queue", max_queue, True)
     if high is None or low is None:
         return None
@@ -38,8 +36,6 @@ def queue_limits(max_queue: object) -> int | None | tuple[int, int]:
 
 def write_limits(write_limit: object) -> dict[str, int | None]:
     """Arguments of `set_write_buffer_limits`. Raises as `check_options`."""
-    if type(write_limit) is int and write_limit >= 0:
-        return {"high": write_limit, "low": write_limit // 4}
     high, low = _in_order("write_limit", write_limit, False)
     return {"high": high, "low": low}
 
@@ -54,6 +50,8 @@ def _in_order(name: str, limits: object, may_be_none: bool) -> tuple[int | None,
 
 def _pair(name: str, limits: object, may_be_none: bool) -> tuple[int | None, int | None]:
     """One limit alone, or two."""
+    if type(limits) is int:  # nearly always, and each connection asks
+        return limits, None
     pair = limits if isinstance(limits, (tuple, list)) else (limits, None)
     if not may_be_none and limits is None or not all(each is None or isinstance(each, int) for each in pair):
         raise TypeError(f"{name} must be an int or a pair of int or None, got {limits!r}")
