@@ -163,13 +163,15 @@ def test_disconnect_when_the_asyncio_transport_closes_already(connect: Any) -> N
 
 
 @SIDES
-def test_disconnect_after_an_eof_of_a_peer_that_does_not_read(connect: Any, client: bool) -> None:
+@pytest.mark.parametrize("disconnects", [True, False], ids=["disconnect", "nobody"])
+def test_eof_of_a_peer_that_does_not_read(connect: Any, client: bool, disconnects: bool) -> None:
     """What waits to be sent keeps the transport, which closes itself, open: no longer than close_timeout."""
     connection = connect(client=client, close_timeout=5)
     connection.wire.stalled = True
     connection.transport.send(TEXT, b"x")
     connection.eof()
-    connection.transport.disconnect()
+    if disconnects:
+        connection.transport.disconnect()
     connection.loop.advance(4)
     assert connection.events == ["connected"]
     connection.loop.advance(2)

@@ -57,7 +57,6 @@ cdef class Pool:
     cdef WSFrame take_frame(self, ReadBuffer buffer)
     cdef int wake(self, Waiter waiter) except -1
     cdef int end_read(self) except -1
-    cdef int give_back(self, WSFrame frame, bint was_kept) except -1
     cdef ReadBuffer take_large(self, Py_ssize_t size)
     cdef ReadBuffer take_output(self, Py_ssize_t size)
     cdef void recycle(self, ReadBuffer buffer) noexcept

@@ -122,15 +122,6 @@ cdef class Pool:
             waiter.wake()
         return 0
 
-    cdef int give_back(self, WSFrame frame, bint was_kept) except -1:
-        """The end of a batch over the shared buffer: keep the frame object for the next one; if the user keeps a
-        frame of this batch, leave the buffer to it and take another."""
-        if was_kept:
-            self.read_buffer = new_read_buffer(HEADROOM + READ_SIZE, HEADROOM)
-        elif self.frame is None:
-            self.frame = frame
-        return 0
-
     cdef ReadBuffer take_large(self, Py_ssize_t size):
         """A buffer of its own for a frame of `size` bytes."""
         cdef ReadBuffer buffer = self.spare

@@ -115,6 +115,8 @@ cdef class Receiver(Parser):
             self._drain()
         if hasattr(self._listener, "_bid_farewell"):
             self._listener._bid_farewell()
+        if self._transport is not None and self._transport.write_buffer_size:
+            self._transport._start_close_timer()  # it closes itself when that has left, which may be never
 
     def connection_lost(self, exc):
         """The connection is gone: tell the listener, then those who wait."""

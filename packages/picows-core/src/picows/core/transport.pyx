@@ -283,14 +283,22 @@ cdef class WSTransport(Connection):
             self._check_write_buffer()
         return 0
 
+    cdef bint _may_send_large(self) except -1:
+        """Send what was gathered before a frame that is not gathered; False if a callback within has sealed the
+        connection."""
+        self._flush_before_large()
+        if self._is_sealed:
+            self._log_sealed("send")
+            return False
+        return True
+
     cdef int _send_large(self, unsigned int first, const char* payload, Py_ssize_t size, object owner) except -1:
         """A frame that is not worth a copy: in order after what was gathered, and never gathered itself."""
         cdef char* header = self._pool.scratch
         cdef Py_ssize_t header_size = picows_header_size(size, self._mask_bit)
         cdef uint32_t key = 0
-        self._flush_before_large()
-        if self._is_sealed:  # by a callback, within
-            return self._log_sealed("send")
+        if not self._may_send_large():
+            return 0
         if self._mask_bit:
             key = self._pool.next_key()
         picows_write_header(<uint8_t*>header, first, size, self._mask_bit, key)
@@ -352,9 +360,8 @@ cdef class WSTransport(Connection):
         cdef bint is_large = size > JOIN_LIMIT
         size += header_size
         if is_large:
-            self._flush_before_large()
-            if self._is_sealed:  # by a callback, within
-                return self._log_sealed("send")
+            if not self._may_send_large():
+                return 0
             self._write(frame, size)
         elif self._gathers():
             memcpy(self._gather(size), frame, size)

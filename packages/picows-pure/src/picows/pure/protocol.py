@@ -104,6 +104,8 @@ class _Connection(LoopFollower):
             self._drain()
         if hasattr(self._listener, "_bid_farewell"):
             self._listener._bid_farewell()
+        if self.transport is not None and self.transport.write_buffer_size:
+            self.transport._start_close_timer()  # it closes itself when that has left, which may be never
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         """The connection is gone: tell the listener, then those who wait."""
