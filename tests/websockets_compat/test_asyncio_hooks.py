@@ -208,16 +208,90 @@ def test_a_hook_that_takes_too_long() -> None:
     assert_same(scenario)
 
 
-# --- ours alone: what is read meanwhile, and what closing the server does with hooks ---
+# --- a server that closes while a hook is awaited ---
 
-MESSAGE = b"x" * 60_000
-FRAME = b"\x82\xfe" + struct.pack("!H", len(MESSAGE)) + b"\0\0\0\0" + MESSAGE
+
+@pytest.mark.parametrize("close_connections", [True, False])
+@pytest.mark.parametrize("outcome", ["accepts", "refuses", "raises"])
+@pytest.mark.parametrize("during", ["process_request", "process_response"])
+def test_closing_the_server_lets_hooks_finish(during: str, outcome: str, close_connections: bool) -> None:
+    async def scenario(library: Library) -> Any:
+        seen: list[Any] = []
+        has_begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def decide(connection: Any) -> Any:
+            has_begun.set()
+            await go_on.wait()
+            seen.append(connection)
+            return answered(connection, outcome)
+
+        async def process_request(connection: Any, request: Any) -> Any:
+            return await decide(connection) if during == "process_request" else None
+
+        async def process_response(connection: Any, request: Any, response: Any) -> Any:
+            seen.append(response.status_code)
+            return await decide(connection) if during == "process_response" else None
+
+        async def handler(connection: Any) -> None:
+            seen.append("a handler ran")
+
+        lines = Lines()
+        server = await library.serve(
+            handler, logger=lines.logger, process_request=process_request, process_response=process_response
+        )
+        asking = asyncio.ensure_future(ask(server, GET))
+        await has_begun.wait()
+        server.close(close_connections)
+        closed = asyncio.ensure_future(server.wait_closed())
+        await asyncio.sleep(0)
+        was_closed = closed.done()
+        go_on.set()
+        answer = await asking
+        await closed
+        seen = [each if isinstance(each, (int, str)) else each.response.status_code for each in seen]
+        return answer, seen, was_closed, sorted(lines.lines)
+
+    answer, _, was_closed, _ = assert_same(scenario)
+    assert answer.startswith(
+        {"accepts": b"HTTP/1.1 503 ", "refuses": b"HTTP/1.1 403 ", "raises": b"HTTP/1.1 500 "}[outcome]
+    )
+    assert not was_closed
+
+
+def test_closing_the_server_waits_for_hooks_of_clients_that_have_left() -> None:
+    async def scenario(library: Library) -> Any:
+        lines = Lines()
+        has_left, go_on = asyncio.Event(), asyncio.Event()
+
+        async def process_request(connection: Any, request: Any) -> None:
+            while connection.state.name != "CLOSED":
+                await asyncio.sleep(0)
+            has_left.set()
+            await go_on.wait()
+            lines.logger.info("the hook has ended")
+
+        server = await library.serve(process_request=process_request, logger=lines.logger)
+        _, writer = await ask_and_send_ahead(server, b"")
+        writer.close()
+        await has_left.wait()
+        server.close()
+        go_on.set()
+        await server.wait_closed()
+        return [clean(line) for line in lines.lines[1:]]
+
+    assert assert_same(scenario)[-2:] == ["INFO the hook has ended", "INFO server closed"]
 
 
 async def ask_and_send_ahead(server: Any, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
     writer.write(GET + data)
     return reader, writer
+
+
+# --- ours alone: what is read meanwhile ---
+
+MESSAGE = b"x" * 60_000
+FRAME = b"\x82\xfe" + struct.pack("!H", len(MESSAGE)) + b"\0\0\0\0" + MESSAGE
 
 
 def test_reading_pauses_when_too_much_is_sent_ahead() -> None:
@@ -249,52 +323,25 @@ def test_closing_the_server_sees_clients_of_hooks_hang_up(ahead: int, monkeypatc
     monkeypatch.setattr("picows.websockets.asyncio.accepting.LINGER_S", 3600.0)  # what the test waits for without it
 
     async def scenario() -> bytes:
-        is_waiting = asyncio.Event()
-        outcomes: list[str] = []
+        is_waiting, go_on = asyncio.Event(), asyncio.Event()
 
         async def process_request(connection: Any, request: Any) -> None:
             while ahead and connection.transport.is_reading():
                 await asyncio.sleep(0)
             is_waiting.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                outcomes.append("cancelled")
-                raise
+            await go_on.wait()
 
         server = await OURS.serve(process_request=process_request, logger=silent())
         reader, writer = await ask_and_send_ahead(server, FRAME * ahead)
         await is_waiting.wait()
         server.close()
+        go_on.set()
         answer = await reader.readuntil(END)
         writer.close()
         await server.wait_closed()
-        assert outcomes == ["cancelled"]
         return answer
 
     assert run(scenario()).startswith(b"HTTP/1.1 503 ")
-
-
-def test_closing_the_server_ends_hooks_of_clients_that_have_left() -> None:
-    async def scenario() -> list[str]:
-        lines = Lines()
-        has_left = asyncio.Event()
-
-        async def process_request(connection: Any, request: Any) -> None:
-            while connection.state.name != "CLOSED":
-                await asyncio.sleep(0)
-            has_left.set()
-            await asyncio.Event().wait()
-
-        server = await OURS.serve(process_request=process_request, logger=lines.logger)
-        _, writer = await ask_and_send_ahead(server, b"")
-        writer.close()
-        await has_left.wait()
-        server.close()
-        await server.wait_closed()
-        return [clean(line) for line in lines.lines[1:]]
-
-    assert run(scenario()) == ["INFO connection closed", "INFO server closing", "INFO server closed"]
 
 
 def test_eager_hooks() -> None:

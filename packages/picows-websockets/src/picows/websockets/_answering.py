@@ -41,7 +41,7 @@ def answering(
         process_request: the user's.
         process_response: the user's.
         server_header: of the response; None for none.
-        is_closing: whether the server accepts nobody any more.
+        is_closing: whether the server accepts nobody any more. It is asked last: hooks go on while a server closes.
     """
     answerer: Answerer = connection
     protocol, logger = answerer.protocol, answerer.logger
@@ -54,18 +54,23 @@ def answering(
         response = protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
     if response is None:
         response = protocol.accept(request)
-        if is_closing():
-            return protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
     if server_header is not None:
         response.headers.setdefault("Server", server_header)
     answerer.response = response
-    if process_response is None:
-        return response
     try:
-        return _checked("process_response", (yield process_response(connection, request, response))) or response
+        if process_response is not None:
+            response = _checked("process_response", (yield process_response(connection, request, response))) or response
     except Exception:
         logger.error("process_response failed", exc_info=True)
-        return protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+        response = protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
+    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and is_closing():
+        return refuse_while_closing(protocol)
+    return response
+
+
+def refuse_while_closing(protocol: ServerProtocol) -> Response:
+    """What a server that closes answers instead of accepting; hooks do not get to see it."""
+    return protocol.reject(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
 
 
 def _checked(name: str, answer: Any) -> Response | None:

@@ -8,6 +8,9 @@ import sys
 #: Fragments that are joined to one message. No list has more than sys.maxsize.
 MAX_FRAGMENTS = min(int(os.environ.get("WEBSOCKETS_MAX_FRAGMENTS", "4096")), sys.maxsize)
 
+#: Bytes of frames that are read before the opening handshake is over, while a hook of the user decides about it.
+MAX_SENT_AHEAD = 64 * 1024
+
 
 def check_limits(high: int | None, low: int | None) -> tuple[int | None, int | None]:
     """The limits of a queue, with the one that was left out: a quarter, or four times as much.

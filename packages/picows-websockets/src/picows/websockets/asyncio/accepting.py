@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from picows.server import MAX_SENT_AHEAD
 
+from .._answering import refuse_while_closing
 from ..http11 import Request, Response
 from ..protocol import CLOSED, OPEN
 from ..server import ServerProtocol
@@ -178,9 +179,6 @@ class ServerOpening(Opening):
             self._hang_up()
 
     def _on_request(self, request: Request) -> None:
-        if self._server._is_closing:
-            self.turn_away()
-            return
         hook = self._hooks.process_request
         answer = self._call("process_request", hook, self.connection, request) if hook is not None else None
         self._then("process_request", answer, self._after_process_request)
@@ -190,7 +188,8 @@ class ServerOpening(Opening):
         if answer is None and request is not None:
             answer = self._protocol.accept(request)
         response = self._response = cast(Response, answer)
-        self._add_server_header(response)
+        if self._hooks.server_header is not None:
+            response.headers.setdefault("Server", self._hooks.server_header)
         self.connection.response = response
         hook = self._hooks.process_response
         later = self._call("process_response", hook, self.connection, request, response) if hook is not None else None
@@ -255,29 +254,17 @@ class ServerOpening(Opening):
     # The end
 
     def turn_away(self) -> None:
-        """The server closes: refuse the request, or close where there is none yet."""
-        if self._is_over:
-            return
-        if self._has_request:
-            self._protocol.accept_called = True  # a handshake that fails, not another answer over HTTP
-            self._read_on()  # to see the client hang up
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Server is shutting down.\n")
-        else:
+        """The server closes: do not wait for a request. Hooks that look at one go on, and `_respond` refuses it."""
+        if not self._is_over and not self._has_request:
             self._cut_off()
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        self._guarded(self._send_refusal, self._protocol.reject(status, text))
-
-    def _send_refusal(self, response: Response) -> None:
-        self._add_server_header(response)
-        self._respond(response)
-
-    def _add_server_header(self, response: Response) -> None:
-        if self._hooks.server_header is not None:
-            response.headers.setdefault("Server", self._hooks.server_header)
+        self._guarded(self._respond, self._protocol.reject(status, text))
 
     def _respond(self, response: Response) -> None:
         connection, protocol = self.connection, self._protocol
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and self._server._is_closing:
+            response = refuse_while_closing(protocol)
         connection.response = response
         if protocol.state is CLOSED:  # the client left while a hook was awaited
             if self._is_lost:

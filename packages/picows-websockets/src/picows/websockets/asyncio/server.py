@@ -165,6 +165,8 @@ class Server:
     ) -> None:
         """Stop listening, refuse handshakes in progress with HTTP 503, and close the connections. Idempotent.
 
+        Hooks that look at a request go on before it is refused.
+
         Args:
             close_connections: False leaves the connections alone; `wait_closed` waits for their handlers.
             code: what connections are closed with.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .._answering import answering
 from ..http11 import Request, Response
-from ..protocol import CONNECTING, Event
+from ..protocol import CLOSED, CONNECTING, Event
 from .utils import Deadline
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def accept(
     server_header: str | None,
     deadline: Deadline,
 ) -> list[Event]:
-    """Do the handshake. Afterwards the connection is open, or refused.
+    """Do the handshake. Afterwards the connection is open, or refused, or closed: the client may leave during a hook.
 
     Args:
         connection: whose.
@@ -40,7 +40,7 @@ def accept(
         deadline: by which the request must be there, and the response taken.
 
     Returns:
-        Frames that came with the request.
+        Frames that came with the request, or before the response.
 
     Raises:
         TimeoutError: the client is too slow.
@@ -58,7 +58,13 @@ def accept(
     if connection.request is not None:
         response = _answer(connection, connection.request, process_request, process_response, server_header)
         connection.response = response
-        protocol.send_response(response)
+        has_hooks = process_request is not None or process_response is not None
+        ahead = connection._read_ahead() if has_hooks else b""
+        if protocol.state is not CLOSED:  # the client has not left meanwhile
+            protocol.send_response(response)
+            if ahead:
+                protocol.receive_data(ahead)
+                early += protocol.events_received()
     connection._writes += protocol.data_to_send()
     connection._flush(deadline.timeout(raise_if_elapsed=False))
     return early

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._causes import Causes
+from .._limits import MAX_SENT_AHEAD
 from .._ping_events import PingEvents
 from .._pongs import Pongs
 from ..frames import DATA_OPCODES, PONG, CloseCode, Frame
@@ -187,6 +188,29 @@ class Link(Causes):
             else:
                 self.protocol.receive_eof()
             return self.protocol.events_received()
+
+    def _read_ahead(self) -> bytes:
+        """Look what came while the user's hooks decided; the protocol learns of the end, if that came.
+
+        Returns:
+            What was sent ahead, for the protocol to read once the connection is open; the thread reads the rest.
+        """
+        ahead = bytearray()
+        try:
+            while len(ahead) <= MAX_SENT_AHEAD:
+                data = self._stream.try_recv(self.recv_bufsize)
+                if data is None:
+                    return bytes(ahead)
+                if not data:
+                    break
+                ahead += data
+            else:
+                return bytes(ahead)
+        except OSError as exc:
+            self.set_connection_exc(exc)
+        with self.protocol_mutex:
+            self.protocol.receive_eof()
+        return b""
 
     def _read(self) -> None:
         """What the thread does."""

@@ -12,7 +12,7 @@ import trio
 
 from .._answering import answering
 from ..http11 import Request, Response
-from ..protocol import CONNECTING, Event
+from ..protocol import CLOSED, CONNECTING, Event
 from .link import BROKEN
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def accept(
     process_response: ProcessResponse | None,
     server_header: str | None,
 ) -> list[Event]:
-    """Do the handshake. Afterwards the connection is open, or refused.
+    """Do the handshake. Afterwards the connection is open, or refused, or closed: the client may leave during a hook.
 
     Args:
         connection: whose.
@@ -40,7 +40,7 @@ async def accept(
         server_header: of the response; None for none.
 
     Returns:
-        Frames that came with the request.
+        Frames that came with the request, or before the response.
     """
     protocol = connection.protocol
     early: list[Event] = []
@@ -55,7 +55,12 @@ async def accept(
         connection.response = await _answer(
             connection, connection.request, process_request, process_response, server_header
         )
-        protocol.send_response(connection.response)
+        if protocol.state is not CLOSED:  # the client has not left meanwhile
+            protocol.send_response(connection.response)
+            if connection._sent_ahead:
+                protocol.receive_data(bytes(connection._sent_ahead))
+                connection._sent_ahead.clear()
+                early += protocol.events_received()
     connection._writer.queue += protocol.data_to_send()
     await connection._writer.flush()
     return early
@@ -75,7 +80,7 @@ async def _answer(
         while True:
             if inspect.isawaitable(answer):
                 try:
-                    answer = await answer
+                    answer = await _await_hook(connection, answer)
                 except Exception as exc:
                     answer = steps.throw(exc)
                     continue
@@ -83,6 +88,18 @@ async def _answer(
     except StopIteration as stop:
         response: Response = stop.value
         return response
+
+
+async def _await_hook(connection: ServerConnection, hook: Awaitable[Response | None]) -> Response | None:
+    """Await a hook, and read meanwhile, to notice a client that leaves."""
+    reading, has_ended = trio.CancelScope(), trio.Event()
+    connection.nursery.start_soon(connection._read_ahead, reading, has_ended)
+    try:
+        return await hook
+    finally:
+        reading.cancel()
+        with trio.CancelScope(shield=True):  # which does not wait for anybody
+            await has_ended.wait()
 
 
 async def hang_up(connection: ServerConnection) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 from .._causes import Causes
+from .._limits import MAX_SENT_AHEAD
 from .._ping_events import PingEvents
 from ..frames import DATA_OPCODES, PONG, CloseCode, Frame
 from ..protocol import CLOSED, OPEN, Event, Protocol
@@ -66,6 +67,8 @@ class Link(Causes):
         self._keeping_alive = trio.CancelScope()
         self._ended = trio.Event()
         self._has_started = False
+        #: Frames that came before the response to the request.
+        self._sent_ahead = bytearray()
         high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
         self.recv_messages = Assembler(high, low, self._pause, self._resume)
         if protocol.state is OPEN:
@@ -100,6 +103,28 @@ class Link(Causes):
         else:
             self.protocol.receive_eof()
         return self.protocol.events_received()
+
+    async def _read_ahead(self, reading: trio.CancelScope, has_ended: trio.Event) -> None:
+        """What a task does while a hook of the user decides: read until cancelled, up to MAX_SENT_AHEAD bytes.
+
+        The protocol learns of the end. It reads the rest once the connection is open.
+        """
+        try:
+            with reading:
+                while len(self._sent_ahead) <= MAX_SENT_AHEAD:
+                    data = await self.stream.receive_some(self.recv_bufsize)
+                    if not data:
+                        self.protocol.receive_eof()
+                        break
+                    self._sent_ahead += data
+        except trio.Cancelled:
+            pass  # as in `_read`
+        except BROKEN as exc:
+            if not _is_end(exc):
+                self.set_connection_exc(exc)
+            self.protocol.receive_eof()
+        finally:
+            has_ended.set()
 
     def _pause(self) -> None:
         self._paused = trio.Event()
