@@ -8,6 +8,8 @@ from typing import Any, Callable
 import pytest
 from fixtures.wire import BINARY, CLOSE, PING, TEXT, close_payload
 
+from picows.options import FRAMES_PER_TURN
+
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 BIG = 40_000  # above what is joined with its header
 
@@ -141,6 +143,20 @@ def test_F2_what_others_have_gathered_leaves_although_one_fails(connect: Any) ->
     third.listener.handlers["on_ws_frame"] = send_to(third)
     third.feed_frame(TEXT)
     assert [payload for _, payload in third.plain()] == [b"0", b"1", b"2"]
+
+
+def test_the_frames_that_wait_for_another_turn_get_it_although_the_batch_fails(connect: Any) -> None:
+    failing = connect()
+    busy = connect(loop=failing.loop, handlers={"on_ws_frame": send_to(failing)})
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    within_write(failing, 2, fail)
+    with pytest.raises(KeyboardInterrupt):
+        busy.feed(busy.frame(TEXT) * (FRAMES_PER_TURN + 5))
+    busy.loop.settle()
+    assert len(busy.messages) == FRAMES_PER_TURN + 5
 
 
 @pytest.mark.parametrize("closes", [False, True], ids=["stopped", "closed"])

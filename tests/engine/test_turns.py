@@ -8,8 +8,9 @@ from typing import Any, List
 
 import pytest
 from fixtures.messages import closed, recv
-from fixtures.wire import BINARY, CLOSE, CONT, PING, TEXT, close_payload
+from fixtures.wire import BINARY, CLOSE, CONT, PING, TEXT, Received, close_payload
 
+from picows.enums import WSMsgType
 from picows.options import FRAMES_PER_TURN
 
 SIDES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
@@ -180,6 +181,27 @@ def raising_at(number: int) -> Any:
             raise asyncio.CancelledError
 
     return fail
+
+
+@pytest.mark.parametrize("number", [1, FRAMES_PER_TURN], ids=["in the middle", "at the end"])
+def test_an_error_that_nobody_handles(connect: Any, number: int) -> None:
+    """asyncio does not end a connection for a KeyboardInterrupt, which may have torn it in the middle of a frame."""
+    connection = connect(handlers={"on_ws_frame": raising_at(number)})
+    with pytest.raises(asyncio.CancelledError):
+        connection.feed((connection.frame(TEXT) * (2 * FRAMES_PER_TURN))[:-1])
+    connection.feed(connection.frame(TEXT)[-1:])
+    connection.loop.settle()
+    assert connection.events[-1] == "disconnected"
+    assert connection.wire.calls == ["abort"]
+    assert len(connection.messages) == number
+
+
+def test_an_error_that_nobody_handles_with_nothing_behind_it(connect: Any) -> None:
+    connection = connect(handlers={"on_ws_frame": raising_at(2)})
+    with pytest.raises(asyncio.CancelledError):
+        connection.feed(connection.frame(TEXT) * 2)
+    connection.feed(connection.frame(TEXT, b"goes on"))
+    assert connection.messages[2:] == [Received(WSMsgType.TEXT, b"goes on")]
 
 
 @pytest.mark.parametrize("number", [FRAMES_PER_TURN + 5, 2 * FRAMES_PER_TURN + 2], ids=["in the middle", "at the end"])

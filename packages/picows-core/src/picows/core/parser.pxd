@@ -60,6 +60,8 @@ cdef class Parser:
         uint32_t _pending_key
         uint8_t _pending_first
         uint8_t _pending_is_text
+        # A callback has raised what is no Exception, and frames behind its own are lost.
+        bint _is_torn
 
     cdef int _open_parser(self, bint is_client_side, max_frame_size) except -1
     cdef bint _reads_in_place(self) noexcept
@@ -68,6 +70,7 @@ cdef class Parser:
     cpdef get_buffer(self, Py_ssize_t sizehint)
     cdef int _unpack(self, ReadBuffer buffer, Py_ssize_t size) except -1
     cdef int _process(self, ReadBuffer buffer, char* data, Py_ssize_t size) except -1
+    cdef int _suspend(self, WSTransport transport) except -1
     cdef int _parse(self, ReadBuffer buffer, uint8_t* data, Py_ssize_t size, ReadBuffer pending) except -1
     cdef int _keep_tail(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _leave_buffer(self, ReadBuffer buffer) except -1

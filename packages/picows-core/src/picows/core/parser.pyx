@@ -143,9 +143,21 @@ cdef class Parser:
         except WSProtocolError as exc:
             self._pending = None  # its buffer may be full: what still arrives is read elsewhere and discarded
             self._fail(exc)
+        except BaseException:
+            if self._is_torn:
+                # Event loops do not end a connection for a KeyboardInterrupt.
+                transport._abort()
+            raise
         finally:
-            if is_outermost:
-                end_batch(pool)
+            try:
+                if is_outermost:
+                    end_batch(pool)
+            finally:
+                self._suspend(transport)
+        return 0
+
+    cdef int _suspend(self, WSTransport transport) except -1:
+        """If there is a backlog another turn of the loop goes on with it."""
         if self._backlog is not None:
             if transport._input_is_over:
                 self._backlog = None
@@ -226,6 +238,9 @@ cdef class Parser:
                 is_filled = True
             if at < size:
                 self._keep_tail(data + at, size - at)
+        except BaseException:
+            self._is_torn = at < size or self._backlog is not None
+            raise
         finally:
             if Py_REFCNT(frame) > 1:
                 was_kept = was_kept or pending is None
@@ -358,10 +373,6 @@ cdef class Parser:
         pool.in_read = True
         try:
             self._parse_backlog()
-        except BaseException:
-            # What was behind it is lost, and an event loop fails no connection for a callback that is not a read.
-            transport._abort()
-            raise
         finally:
             if is_outermost:
                 pool.end_read()

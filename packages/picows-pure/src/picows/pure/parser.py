@@ -42,7 +42,18 @@ class FrameParser:
         rules: those of strict mode, None for the bare frame layer.
     """
 
-    __slots__ = ("_deliver", "_masked", "_limit", "_state", "_quick", "_key_size", "_tail", "is_suspended", "pending")
+    __slots__ = (
+        "_deliver",
+        "_masked",
+        "_limit",
+        "_state",
+        "_quick",
+        "_key_size",
+        "_tail",
+        "is_suspended",
+        "is_torn",
+        "pending",
+    )
 
     def __init__(
         self, is_client_side: bool, max_frame_size: int, deliver: Callable[[WSFrame], bool], rules: Optional[FrameRules]
@@ -58,6 +69,8 @@ class FrameParser:
         self.pending: Optional[Pending] = None
         #: There are frames for another turn: feed it again, be it with nothing.
         self.is_suspended = False
+        #: A callback has raised what is no Exception, and frames behind its own are lost.
+        self.is_torn = False
 
     def feed(self, data: bytes) -> None:
         """Process what a read brought: FRAMES_PER_TURN frames of it, or, where somebody sets `is_suspended` and then
@@ -134,13 +147,16 @@ class FrameParser:
                 frame._tail_size = total - stop
                 frame._last_in_buffer = 0
                 pos = stop
+            if frame is None or self._deliver_last(frame) or self.is_suspended:
+                self._tail = data[pos:]
+                self.is_suspended = pos == end < total
         except WSProtocolError:
             if frame is not None and not self._deliver_last(frame) and not self.is_suspended:
                 return
             raise
-        if frame is None or self._deliver_last(frame) or self.is_suspended:
-            self._tail = data[pos:]
-            self.is_suspended = pos == end < total
+        except BaseException:
+            self.is_torn = pos < total
+            raise
 
     def add(self, data: bytes) -> None:
         """Data arrived although it is suspended."""

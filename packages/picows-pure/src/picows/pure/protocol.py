@@ -221,14 +221,25 @@ class _Connection(LoopFollower):
         except WSProtocolError as exc:
             parser.pending = None  # its buffer may be full: what still arrives is read elsewhere and discarded
             self._fail(exc)
+        except BaseException:
+            if parser.is_torn:
+                # Event loops do not end a connection for a KeyboardInterrupt.
+                transport._abort()
+            raise
         finally:
-            if is_outermost:
-                pool.end_batch()
+            try:
+                if is_outermost:
+                    pool.end_batch()
+            finally:
+                self._suspend(parser)
+
+    def _suspend(self, parser: FrameParser) -> None:
+        """If frames wait for it another turn of the loop goes on with them."""
         if parser.is_suspended:
-            if transport._input_is_over:
+            if self.transport._input_is_over:
                 parser.is_suspended = False
             else:
-                transport._suspend_reading(self._go_on)
+                self.transport._suspend_reading(self._go_on)
 
     def _go_on(self) -> None:
         """Another turn of the loop for what was read."""
@@ -240,10 +251,6 @@ class _Connection(LoopFollower):
         pool.in_read = True
         try:
             self._process(b"")
-        except BaseException:
-            # What was behind it is lost, and an event loop fails no connection for a callback that is not a read.
-            transport._abort()
-            raise
         finally:
             if is_outermost:
                 pool.end_read()
