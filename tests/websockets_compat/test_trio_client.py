@@ -428,3 +428,24 @@ def test_over_any_stream() -> None:
             return size, await outcome(server.recv), ending(client), ending(server)
 
     both(scenario)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_another_connection_ends_while_its_messages_are_passed_on(count: int) -> None:
+    async def scenario(lib: Any) -> Any:
+        async def passed_on() -> Any:
+            for _ in range(count):
+                yield "a"
+            raise lib.exceptions.ConnectionClosedError(None, None)
+
+        async def wait(connection: Any) -> None:
+            await connection.wait_closed()
+
+        async with serving(lib, wait) as serves, connect(lib, serves.uri) as connection:
+            return [
+                await outcome(connection.send, passed_on()),
+                await outcome(connection.send, "x"),
+                ending(connection),
+            ]
+
+    both(scenario)

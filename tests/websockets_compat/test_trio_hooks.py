@@ -15,7 +15,7 @@ skip_unless_comparable()
 trio = pytest.importorskip("trio", reason="trio is not installed: pip install trio")
 
 from fixtures.sync_api import OURS, ask, stable  # noqa: E402
-from fixtures.trio_api import both, library, nothing, run, serving  # noqa: E402
+from fixtures.trio_api import both, connect, echo, library, nothing, outcome, run, serving  # noqa: E402
 
 GET = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -205,3 +205,13 @@ def test_a_hook_that_raises_when_it_is_cancelled() -> None:
         return seen
 
     assert run(scenario, library(OURS)) == ["cancelled"]
+
+
+def test_a_close_that_cannot_be_told_does_nothing() -> None:
+    async def scenario(lib: Any) -> Any:
+        async with serving(lib, echo) as serves, connect(lib, serves.uri) as connection:
+            failure = await outcome(serves.server.aclose, True, 1006)
+            await connection.send("x")
+            return failure[1], await connection.recv()
+
+    assert run(scenario, library(OURS)) == ("ProtocolError", "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .exceptions import ProtocolError
+from .frames import CLOSE, Close, CloseCode, Frame
 from .typing import BytesLike, DataLike
 
 
@@ -27,3 +28,8 @@ def control_payload(data: DataLike) -> bytes:
     if len(payload) > 125:
         raise ProtocolError("control frame too long")
     return payload
+
+
+def check_goodbye(code: CloseCode | int, reason: str) -> None:
+    """Raise ProtocolError if connections cannot be closed with this code and reason."""
+    Frame(CLOSE, Close(code, reason).serialize()).check()

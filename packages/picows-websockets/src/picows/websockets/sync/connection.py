@@ -11,13 +11,12 @@ from .._facts import Facts
 from .._payloads import control_payload, encode_fragment
 from ..exceptions import (
     ConcurrencyError,
-    ConnectionClosed,
     ConnectionClosedOK,
     TooManyFragments,
 )
 from ..frames import CloseCode
 from ..http11 import Request, Response
-from ..protocol import OPEN, Protocol
+from ..protocol import CLOSED, OPEN, Protocol
 from ..typing import BytesLike, Data, DataLike
 from .broadcast import broadcast as broadcast
 from .link import Link
@@ -243,10 +242,9 @@ class Connection(Link, Facts):
                     raise TypeError("iterable must contain uniform types")
                 self._continue(encode_fragment(fragment), False)
             self._continue(b"", True)
-        except ConnectionClosed:
-            raise
         except Exception:
-            self._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+            if self.protocol.state is not CLOSED:  # else there is nothing to end
+                self._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
             raise
         except BaseException:  # KeyboardInterrupt, for example, does not wait
             with self.protocol_mutex:

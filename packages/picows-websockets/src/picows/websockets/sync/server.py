@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import select
+import selectors
 import socket
 import ssl as ssl_module
 import threading
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from .._payloads import check_goodbye
 from ..extensions.base import ServerExtensionFactory
 from ..extensions.permessage_deflate import enable_server_permessage_deflate
 from ..frames import CloseCode
@@ -36,6 +37,8 @@ __all__ = ["broadcast", "serve", "unix_serve", "ServerConnection", "Server", "ba
 
 #: Seconds before accepting again after it failed, because there are no more file descriptors, for example.
 _ACCEPT_DELAY_S = 0.1
+# Unlike epoll, it wakes when a signal handler has closed the sockets; unlike select(), it takes any file descriptor.
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class ServerConnection(Connection):
@@ -159,10 +162,14 @@ class Server:
         self._serving = threading.current_thread()
         try:
             self.logger.info("server listening on %s", get_socket_name(self.socket))
-            while not self._registry.is_closing:
-                ready = select.select([self.socket, self._woken], [], [])[0]
-                if self.socket in ready:
-                    self._accept()
+            # Who is first accepts, if another process or thread serves the same socket.
+            self.socket.setblocking(False)
+            with _Selector() as selector:
+                for sock in (self.socket, self._woken):
+                    selector.register(sock, selectors.EVENT_READ)
+                while not self._registry.is_closing:
+                    if any(key.fileobj is self.socket for key, _ in selector.select()):
+                        self._accept()
         except (OSError, ValueError):
             if not self._registry.is_closing:  # else the socket was closed by a signal handler
                 raise
@@ -180,7 +187,12 @@ class Server:
                 self.logger.error("failed to accept a connection: %s", exc)
                 time.sleep(_ACCEPT_DELAY_S)
             return
-        self._registry.start(self.handler, sock, address)
+        try:
+            self._registry.start(self.handler, sock, address)
+        except RuntimeError as exc:  # there are too many threads: as if there were no more file descriptors
+            sock.close()
+            self.logger.error("failed to serve a connection: %s", exc)
+            time.sleep(_ACCEPT_DELAY_S)
 
     def shutdown(
         self, close_connections: bool = True, code: CloseCode | int = CloseCode.GOING_AWAY, reason: str = ""
@@ -193,8 +205,13 @@ class Server:
             close_connections: False leaves the connections alone; their handlers are waited for.
             code: what connections are closed with.
             reason: the same.
+
+        Raises:
+            ProtocolError: the code may not be sent, or the reason is too long; the server goes on.
         """
         registry = self._registry
+        if close_connections:
+            check_goodbye(code, reason)
         if registry.close((code, reason) if close_connections else None):
             registry.join()
             return

@@ -30,7 +30,7 @@ class Registry:
     def __init__(self) -> None:
         self.is_closing = False
         self._goodbye: tuple[CloseCode | int, str] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler that shuts down may interrupt a method
         #: Of connections whose handshake is not over.
         self._openings: set[socket.socket] = set()
         self._connections: set[ServerConnection] = set()
@@ -54,7 +54,7 @@ class Registry:
         return was_closing
 
     def start(self, run: Callable[..., None], *args: Any) -> None:
-        """Start a thread."""
+        """Start a thread. Raises RuntimeError if there are too many."""
 
         def target() -> None:
             try:
@@ -66,8 +66,8 @@ class Registry:
         # A daemon, so that handlers that never end do not keep the program running.
         thread = threading.Thread(target=target, name="websocket-handler", daemon=True)
         with self._lock:
+            thread.start()
             self._threads.add(thread)
-        thread.start()
 
     def join(self) -> None:
         """Wait for the threads, except for the caller's own."""

@@ -17,6 +17,7 @@ import threading
 from typing import Any
 
 from .nested_tls import NestedTLS
+from .utils import MAX_WAIT_S
 
 
 class Stream:
@@ -106,12 +107,12 @@ class Stream:
             to_write: wait for room.
 
         Returns:
-            Whether that is so; False after the timeout.
+            Whether that is so; False after the timeout, or after MAX_WAIT_S.
 
         Raises:
             OSError: the socket was closed.
         """
-        timeout = None if timeout is None else max(timeout, 0)
+        timeout = None if timeout is None else min(max(timeout, 0), MAX_WAIT_S)
         to_write = to_write or self._wants_write
         number = self.sock.fileno()
         if number < 0:

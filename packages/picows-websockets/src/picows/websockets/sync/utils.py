@@ -7,6 +7,10 @@ import time
 __all__ = ["Deadline"]
 
 
+#: What the operating system can wait for at once: it counts milliseconds in 31 bits.
+MAX_WAIT_S = 2_000_000.0
+
+
 class Deadline:
     """A timeout that several waits share.
 
@@ -36,4 +40,4 @@ class Deadline:
         left = self.deadline - time.monotonic()
         if raise_if_elapsed and left <= 0:
             raise TimeoutError("timed out")
-        return left
+        return min(left, MAX_WAIT_S)

@@ -10,10 +10,10 @@ import trio
 
 from .._facts import Facts
 from .._payloads import control_payload, encode_fragment
-from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK, TooManyFragments
+from ..exceptions import ConcurrencyError, ConnectionClosedOK, TooManyFragments
 from ..frames import CloseCode
 from ..http11 import Request, Response
-from ..protocol import OPEN, Protocol
+from ..protocol import CLOSED, OPEN, Protocol
 from ..typing import BytesLike, Data, DataLike
 from .broadcast import broadcast as broadcast
 from .link import Link, socket_of
@@ -239,10 +239,9 @@ class Connection(Link, Facts, trio.abc.AsyncResource):
                     raise TypeError(f"{what} must contain uniform types")
                 await self._continue(encode_fragment(fragment), False)
             await self._continue(b"", True)
-        except ConnectionClosed:
-            raise
         except Exception:
-            await self._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+            if self.protocol.state is not CLOSED:  # else there is nothing to end
+                await self._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
             raise
         except BaseException:  # Cancelled, for example, does not wait
             if has_begun:

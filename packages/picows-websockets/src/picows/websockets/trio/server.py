@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 
 import trio
 
+from .._payloads import check_goodbye
 from ..asyncio.auth import basic_auth as basic_auth
 from ..extensions.base import ServerExtensionFactory
 from ..extensions.permessage_deflate import enable_server_permessage_deflate
@@ -172,7 +173,12 @@ class Server(trio.abc.AsyncResource):
             close_connections: False leaves the connections alone; their handlers are waited for.
             code: what connections are closed with.
             reason: the same.
+
+        Raises:
+            ProtocolError: the code may not be sent, or the reason is too long; the server goes on.
         """
+        if close_connections:
+            check_goodbye(code, reason)
         was_closing, self._is_closing = self._is_closing, True
         if not was_closing:
             self.logger.info("server closing")
