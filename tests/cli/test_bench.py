@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import TIMEOUT_S, Command, write_talker
+
+from picows.cli.load import Load, Settings
 
 QUICK = ("--warmup", "0")
 
@@ -84,6 +87,39 @@ def test_a_server_that_does_not_echo(command: Command, tmp_path: Path, listener:
     write_talker(tmp_path)
     url = command.serve(listener, cwd=tmp_path)
     assert hint in command.fails("bench", url, "--size", "5", "--timeout", "0.3")
+
+
+def test_why_the_server_closed_cannot_control_the_terminal(command: Command, tmp_path: Path) -> None:
+    write_talker(tmp_path)
+    url = command.serve("talker:Refuser", cwd=tmp_path)
+    assert command.fails("bench", url) == "the server closed: code 1008, not \\x1b you"
+
+
+def test_a_connection_that_we_end_ourselves(command: Command, tmp_path: Path) -> None:
+    """It is not the server's log that says why."""
+    write_talker(tmp_path)
+    line = command.fails("bench", command.serve("talker:Large", cwd=tmp_path))
+    assert line == "the connection was ended here: frame of 10485761 bytes, 10485760 are allowed"
+
+
+def test_a_full_write_buffer_is_no_news(command: Command, echo_url: str) -> None:
+    done = command.run("bench", echo_url, "--size", "10000000", "--messages", "2", *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_sent_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    async def note(arguments: dict[str, int], factory: object) -> None:
+        given.append(arguments["max_frame_size"])
+
+    async def main() -> None:
+        for size in (1, 20_000_000):
+            await Load(Settings(1, size, 1, None, is_text=False), None).open({})
+
+    monkeypatch.setattr("picows.cli.load.open_connection", note)
+    asyncio.run(main())
+    assert given == [10 * 1024 * 1024, 20_000_000]
 
 
 def test_a_password_is_not_in_the_result(command: Command, echo_url: str) -> None:

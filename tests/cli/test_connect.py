@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from fixtures.commands import TIMEOUT_S, Command, write_talker
+
+from picows import WSConnectionClosed
+from picows.cli.connect import Conversation
+from picows.cli.screen import Screen
 
 
 def test_lines_of_stdin_are_sent_and_answers_printed(each_command: Command) -> None:
@@ -65,6 +71,53 @@ def test_a_close_code_that_is_an_error_fails_without_a_count(command: Command, t
     process.wait(TIMEOUT_S)  # its input is still open
     assert process.stderr.read() == "picows: connection closed, code 4001: had \\x1b enough\n"
     assert process.returncode == 1
+
+
+def test_a_refusal_that_crosses_our_close(command: Command, tmp_path: Path) -> None:
+    """The end of the input closes properly, and the server has something else to say."""
+    write_talker(tmp_path)
+    line = command.fails("connect", command.serve("talker:Refuser", cwd=tmp_path), "--send", "x")
+    assert line == "connection closed, code 1008: not \\x1b you"
+
+
+def test_a_server_that_leaves_without_a_close(command: Command, tmp_path: Path) -> None:
+    write_talker(tmp_path)
+    line = command.fails("connect", command.serve("talker:Leaver", cwd=tmp_path), stdin="x\n")
+    assert line.startswith("connection closed, code 1006")
+
+
+class _Deaf:
+    """A listener and its transport; nobody answers the CLOSE."""
+
+    def __init__(self) -> None:
+        self._end = asyncio.Event()
+
+    async def close(self) -> None:
+        await self._end.wait()
+
+    async def recv(self) -> str:
+        await self._end.wait()
+        raise WSConnectionClosed(1006, "")
+
+    def disconnect(self, graceful: bool = True) -> None:
+        assert not graceful
+        self._end.set()
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("picows.cli.connect._INTERRUPTED_S", 0.0)
+
+    async def main() -> None:
+        options = argparse.Namespace(url="ws://far.test/", count=1, send=[], ping=None)
+        conversation = Conversation(Screen(is_raw=True), options)
+        conversation._transport = conversation._listener = _Deaf()
+        task = asyncio.ensure_future(conversation.run(asyncio.Event().wait))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
 
 
 def test_a_reader_that_has_enough(command: Command, echo_url: str) -> None:

@@ -5,12 +5,15 @@ What is wrong with servers and proxies is in test_hops.py.
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 import pytest
-from fixtures.commands import Command, write_talker
+from fixtures.commands import TIMEOUT_S, Command, write_talker
 
+from picows.cli.faults import explain
 from picows.cli.main import main
 
 VERBS = [pytest.param("connect", id="connect"), pytest.param("bench", id="bench")]
@@ -50,6 +53,33 @@ def test_a_useless_file_of_authorities(
     assert hint in fails("connect", "wss://127.0.0.1:1/", "--ca-file", str(file))
 
 
+def test_a_host_that_is_no_name(fails: Callable[..., str]) -> None:
+    host = "a" * 70
+    assert fails("serve", "--host", host, "--port", "0") == f"{host} is no host name: see --host"
+
+
+def test_too_little_memory() -> None:
+    assert explain(MemoryError()) == "there is not enough memory for that: ask for smaller or fewer messages"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("doctor", 0), ("connect ws://127.0.0.1:1/", 1)], ids=["doctor", "connect"]
+)
+def test_closed_streams(monkeypatch: pytest.MonkeyPatch, arguments: str, code: int) -> None:
+    """Python has None for them."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(arguments.split()) == code
+
+
+@pytest.mark.parametrize("arguments", [(), ("doctor", "--json")], ids=["none", "doctor"])
+def test_a_reader_that_is_gone(command: Command, arguments: Tuple[str, ...]) -> None:
+    process = command.start(*arguments)
+    process.stdout.close()
+    process.wait(TIMEOUT_S)
+    assert (process.returncode, process.stderr.read()) == (1, "")
+
+
 def test_a_taken_port(command: Command, echo_url: str) -> None:
     port = echo_url.rpartition(":")[2]
     assert command.fails("serve", "--port", port) == (
@@ -68,18 +98,27 @@ def test_an_address_of_another_machine(fails: Callable[..., str]) -> None:
     [
         ("ecko", "write echo, broadcast or MODULE:LISTENER"),
         ("nowhere:X", "there is no module nowhere"),
-        ("broken:X", "broken cannot be imported: No module named 'absent'"),
+        ("broken:X", "broken cannot be imported: ModuleNotFoundError: No module named 'absent' ("),
+        ("syntax:X", "syntax cannot be imported: SyntaxError: "),
+        ("raising:X", "raising cannot be imported: ValueError: no \\x1b ("),
+        ("./talker.py:Talker", "./talker.py is no name of a module: write MODULE:LISTENER"),
+        ("talker.py:Talker", "talker.py is no name of a module: write MODULE:LISTENER"),
         ("talker:X", "talker has no X"),
         ("talker:nested.X", "talker has no nested.X: X is missing"),
         ("talker:number", "is a int: it must be a WSListener class"),
         ("talker:Stranger", "is no WSListener"),
     ],
-    ids=["name", "module", "import", "attribute", "nested", "number", "class"],
+    ids=["name", "module", "import", "syntax", "raises", "path", "file", "attribute", "nested", "number", "class"],
 )
 def test_a_listener_that_is_none(command: Command, tmp_path: Path, listener: str, hint: str) -> None:
     write_talker(tmp_path)
     (tmp_path / "broken.py").write_text("import absent\n")
-    assert hint in command.fails("serve", listener, "--port", "0", cwd=tmp_path)
+    (tmp_path / "syntax.py").write_text("x =\n")
+    (tmp_path / "raising.py").write_text("\nraise ValueError('no \\x1b')\n")
+    line = command.fails("serve", listener, "--port", "0", cwd=tmp_path)
+    assert hint in line
+    if " be imported: " in line:
+        assert re.search(r"\((.*)(broken|syntax|raising)\.py, line [12]\)$", line)
 
 
 @pytest.mark.parametrize("verb", ["connect", "bench"])
@@ -104,6 +143,7 @@ def test_certificates_that_cannot_be_served(fails: Callable[..., str], tmp_path:
         "connect ws://127.0.0.1/ --count many",
         "connect ws://127.0.0.1/ --header nocolon",
         "connect ws://127.0.0.1/ --timeout nan",
+        "connect ws://127.0.0.1/ --send \udcff",
         "connect ws://127.0.0.1/ --insecure --ca-file x",
         "connect ws://127.0.0.1/ --bench --send x",
         "connect ws://127.0.0.1/ --bench --count 3",

@@ -104,6 +104,12 @@ def test_a_server_to_start_is_proposed_for_this_machine_only() -> None:
     ]
 
 
+def test_too_many_open_files() -> None:
+    line = explain_opening(OSError(errno.EMFILE, "Too many open files"), Way(1.0, target=parse_url("ws://far.test/")))
+    assert line is not None
+    assert line.endswith("raise the limit (ulimit -n), or ask for fewer --connections")
+
+
 def test_redirects_without_an_end(fails: Callable[..., str], far_ends: FarEnds) -> None:
     port = far_ends.server(answer("307 Temporary Redirect", "Location: /again\x01"))
     line = fails("connect", f"ws://127.0.0.1:{port}/")

@@ -15,6 +15,9 @@ from typing import Any, Callable, Iterator
 import pytest
 from fixtures.commands import TIMEOUT_S, Command, write_talker
 
+from picows.cli.prompt import _history
+from picows.cli.screen import ColourScreen
+
 if sys.platform == "win32":
     pytest.skip("Windows has no pseudo-terminals of this kind", allow_module_level=True)
 pytest.importorskip("rich", reason="needs rich: pip install 'picows-pure[cli]'")
@@ -26,7 +29,7 @@ _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[78=>]|\r")
 class Terminal:
     """The user's side of a pseudo-terminal."""
 
-    def __init__(self, command: Command, *arguments: str, **variables: str) -> None:
+    def __init__(self, command: Command, *arguments: str, is_piped: bool = False, **variables: str) -> None:
         import fcntl
         import pty
         import termios
@@ -37,7 +40,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "picows", *arguments],
             stdin=theirs,
-            stdout=theirs,
+            stdout=subprocess.PIPE if is_piped else theirs,
             stderr=theirs,
             env=command.environment(TERM="xterm-256color", **variables),
             start_new_session=True,
@@ -73,6 +76,8 @@ class Terminal:
         """End the process if it still runs."""
         self.process.kill()
         self.process.wait(TIMEOUT_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         os.close(self._own)
 
     def _read(self, deadline: float) -> bool:
@@ -132,11 +137,58 @@ def test_a_conversation(terminal: Callable[..., Terminal], echo_url: str, tmp_pa
 def test_close_with_a_code(terminal: Callable[..., Terminal], echo_url: str) -> None:
     user = terminal("connect", echo_url)
     user.see("sent 0  received 0")
+    user.type("/close soon\r")
+    user.see("soon is no close code: /close [CODE [REASON]]", "sent 0  received 0")
     user.type("/close 1006\r")
     user.see("1006")
     user.type("/close 4000 done\r")
     user.see("connection closed, code 4000")
     assert user.end() == 0
+
+
+def test_ctrl_c(terminal: Callable[..., Terminal], echo_url: str) -> None:
+    user = terminal("connect", echo_url.replace("//", "//me:secret@"))
+    user.see(f"connected to {echo_url}", "sent 0  received 0")
+    assert "secret" not in user.seen
+    user.type("half a line\x03")
+    user.see("connection closed, code 1000")
+    assert user.end() == 130
+
+
+def test_somebody_types_and_a_program_reads(terminal: Callable[..., Terminal], echo_url: str) -> None:
+    """`picows connect URL | jq`: the terminal is no input that has ended."""
+    user = terminal("connect", echo_url, "--send", "first", is_piped=True)
+    answers = user.process.stdout
+    assert answers is not None
+    assert answers.readline() == b"first\n"
+    user.type("typed\n")
+    assert answers.readline() == b"typed\n"
+    user.type("\x04")
+    assert answers.read() == b""
+    assert user.end() == 0
+
+
+def test_a_history_that_cannot_be_written_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "state" / "history"
+    monkeypatch.setenv("PICOWS_HISTORY", str(file))
+    history = _history()
+    history.append_string("on disk")
+    assert "+on disk\n" in file.read_text("utf-8")
+    file.unlink()
+    file.parent.rmdir()
+    history.append_string("in memory")
+    assert history.get_strings() == ["on disk", "in memory"]
+
+
+def test_much_json_has_no_colours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They would hold up everything for seconds."""
+    screen = ColourScreen(is_raw=False, what="")
+    coloured: list[int] = []
+    monkeypatch.setattr(screen._json, "highlight", lambda text: coloured.append(len(text)))
+    for number in (10, 60_000):
+        screen.message(f'["{"x" * number}"]')
+        assert capsys.readouterr().out == f'< [\n  "{"x" * number}"\n]\n'
+    assert coloured == [10 + 8]
 
 
 def test_the_server_ends_it_and_cannot_control_the_terminal(

@@ -31,6 +31,14 @@ def test_a_listener_of_a_module(command: Command, tmp_path: Path, name: str) -> 
     assert done.stdout == '{"price":1.10,"tags":[],"x":{"a":[1,2]}}\n'
 
 
+def test_nobody_reads_the_reports(command: Command) -> None:
+    server = command.start("serve", "--port", "0")
+    url = server.stdout.readline().split(" on ")[1].strip()
+    server.stderr.close()
+    done = command.run("connect", url, "--send", "a")
+    assert (done.returncode, done.stdout) == (0, "a\n")
+
+
 def test_a_factory_decides_by_the_request(command: Command, tmp_path: Path) -> None:
     write_talker(tmp_path)
     url = command.serve("talker:by_path", cwd=tmp_path)

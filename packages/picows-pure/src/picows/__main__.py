@@ -2,11 +2,8 @@
 
 import sys
 
+from .cli.main import main
+
 if __name__ == "__main__":
-    if sys.argv[1:] in ([], ["--json"]):
-        from .diagnostics import main as doctor
-
-        raise SystemExit(doctor())
-    from .cli.main import main
-
-    raise SystemExit(main())
+    is_doctor = sys.argv[1:] in ([], ["--json"])
+    raise SystemExit(main(["doctor", *sys.argv[1:]] if is_doctor else None))

@@ -62,6 +62,15 @@ def rate(text: str) -> float:
     return _number(text, "a number of messages per second, at least 0.001", 0.001)
 
 
+def message(text: str) -> str:
+    """A text message."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes of a command line as surrogates
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8, as text messages are") from None
+    return text
+
+
 def header(text: str) -> Tuple[str, str]:
     """A header as curl takes it."""
     name, colon, value = text.partition(":")

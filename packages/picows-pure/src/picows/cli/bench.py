@@ -79,7 +79,10 @@ async def _measure(
     finally:
         await load.close()
     if not load.latencies.count:
-        raise Failure("no message was answered while it was counted: give `picows bench` a longer --duration")
+        raise Failure(
+            "no message was answered while it was counted: bench needs a server that echoes (picows serve),"
+            " and a slow one a longer --duration"
+        )
     loop = getattr(options, "loop", "asyncio")
     return Result(parse_url(options.url).safe_url, loop, settings, seconds, load.latencies, load.opening, unanswered)
 

@@ -14,8 +14,10 @@ import sys
 from typing import Any, Awaitable, Callable, List, Optional
 
 from .. import _engine
+from ..enums import WSCloseCode
 from ..errors import WSConnectionClosed
-from .faults import Failure
+from ..url import parse_url
+from .faults import INTERRUPTED, Failure
 from .lines import InputLines
 from .opening import connection_arguments, open_connection
 from .prompt import Prompt
@@ -26,6 +28,8 @@ _CLEAN = (1000, 1001, 1005)
 _HELP = "/ping [N]  /close [CODE [REASON]]  /help; anything else is sent, //x sends /x. Ctrl-D ends."
 _PONG_TIMEOUT_S = 10.0
 _MOST_PINGS = 20
+#: How long a server may take to answer our CLOSE after Ctrl-C.
+_INTERRUPTED_S = 1.0
 
 Read = Callable[[], Awaitable[Optional[str]]]
 
@@ -40,7 +44,8 @@ async def connect(options: argparse.Namespace) -> int:
     if options.count is not None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         conversation = Conversation(make_screen(options.raw), options)
         await conversation.open(arguments)
-        reads = not options.send and not sys.stdin.isatty()
+        # Somebody who types while a program takes the output ends it by Ctrl-D, or never.
+        reads = options.count is None if sys.stdin.isatty() else not options.send
         return await conversation.run(InputLines().read if reads else _nothing)
     conversation = Conversation(ColourScreen(options.raw, "the prompt of `picows connect`"), options)
     prompt = Prompt(conversation.facts, ("/ping", "/close", "/help"))
@@ -48,7 +53,8 @@ async def connect(options: argparse.Namespace) -> int:
     await conversation.open(arguments)
     with prompt.screen_above():
         conversation.screen.remark(_HELP)
-        return await conversation.run(prompt.read)
+        code = await conversation.run(prompt.read)
+    return INTERRUPTED if prompt.is_interrupted else code
 
 
 async def _nothing() -> Optional[str]:
@@ -62,6 +68,7 @@ class Conversation:
         self.screen = screen
         self.has_commands = False
         self._options = options
+        self._url = options.url
         self._sent = self._received = 0
         self._round_trip_s: Optional[float] = None
         self._transport: Any = None
@@ -71,7 +78,7 @@ class Conversation:
     def facts(self) -> str:
         """The bottom line."""
         ping = "" if self._round_trip_s is None else f"  ping {_milliseconds(self._round_trip_s)}"
-        return escaped(f"{self._options.url}  sent {self._sent}  received {self._received}{ping}")
+        return escaped(f"{self._url}  sent {self._sent}  received {self._received}{ping}")
 
     async def open(self, arguments: dict[str, Any]) -> None:
         """Connect."""
@@ -84,9 +91,10 @@ class Conversation:
                 else _engine.engine.WSMessageListener(request, response)
             ),
         )
+        self._url = parse_url(self._options.url).safe_url
         if self.has_commands:
             protocol = self._transport.response.headers.get("Sec-WebSocket-Protocol")
-            self.screen.remark(f"connected to {self._options.url}" + (f", {protocol}" if protocol else ""))
+            self.screen.remark(f"connected to {self._url}" + (f", {protocol}" if protocol else ""))
 
     async def run(self, read: Read) -> int:
         """Talk until the input, the connection or the count ends. Returns the exit code."""
@@ -95,21 +103,32 @@ class Conversation:
         if self._options.ping is not None:
             others.append(asyncio.ensure_future(self._ping_repeatedly(self._options.ping)))
         sending = others[0]
+        patience_s: Optional[float] = None
         try:
             both: List[asyncio.Future[Any]] = [receiving, sending]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not receiving.done() and sending.exception() is None:
                 await asyncio.wait([receiving])
+        except asyncio.CancelledError:  # Ctrl-C
+            patience_s = _INTERRUPTED_S
+            raise
         finally:
             for task in others:
                 task.cancel()
             results = await asyncio.gather(*others, return_exceptions=True)
-            await self._listener.close()
+            await self._end(patience_s)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, (WSConnectionClosed, ConnectionError)):
                 receiving.cancel()
                 raise result
         return self._verdict(await receiving)
+
+    async def _end(self, patience_s: Optional[float]) -> None:
+        """Close, and wait for the server: so long, or for the close timeout."""
+        closing = asyncio.ensure_future(self._listener.close())
+        await asyncio.wait([closing], timeout=patience_s)
+        self._transport.disconnect(graceful=False)
+        await closing
 
     async def _receive(self) -> Optional[WSConnectionClosed]:
         """Print messages. Returns what ended the connection, None if it was the count."""
@@ -129,12 +148,26 @@ class Conversation:
         count = self._options.count
         cause = f" ({end.__cause__})" if end.__cause__ is not None and str(end.__cause__) else ""
         if count is not None:
-            raise Failure(escaped(f"got {self._received} of {count} messages: {end}{cause}"))
-        if end.code in _CLEAN or self._has_closed:
+            raise Failure(f"got {self._received} of {count} messages: {end}{cause}")
+        if end.code in _CLEAN or self._is_our_close_answered():
             if self.has_commands:
                 self.screen.remark(str(end))
             return 0
-        raise Failure(escaped(f"{end}{cause}"))
+        if end.code == WSCloseCode.ABNORMAL_CLOSURE and not cause:
+            cause = ": the server hung up without a CLOSE, see its log"
+            if self._has_closed:
+                cause = ": the server did not answer our CLOSE, what was sent last may be lost"
+        raise Failure(f"{end}{cause}")
+
+    def _is_our_close_answered(self) -> bool:
+        """With the code that we have sent: ours, not one with which the server has ended it meanwhile."""
+        record = self._transport.close_handshake
+        return (
+            record is not None
+            and None not in (record.sent, record.recv)
+            and not record.recv_then_sent
+            and record.sent.code == record.recv.code
+        )
 
     async def _send(self, read: Read) -> None:
         """Send what is to be sent, then close, unless a count is waited for."""
@@ -162,6 +195,9 @@ class Conversation:
             await self._ping(min(int(rest), _MOST_PINGS) if rest.strip().isdecimal() else 1)
         elif name == "close":
             code, _, reason = rest.strip().partition(" ")
+            if code and not code.isdecimal():
+                self.screen.remark(f"{code} is no close code: /close [CODE [REASON]]")
+                return
             self._has_closed = True
             try:
                 await self._listener.close(int(code or 1000), reason)

@@ -13,6 +13,8 @@ from typing import Any, Dict, Optional
 from ..errors import WSConnectionClosed, WSError
 from .words import escaped
 
+#: The exit code after Ctrl-C.
+INTERRUPTED = 130
 #: What asyncio and aiofastnet log of TLS, with a traceback.
 _SAID_ELSEWHERE = ("SSL handshake failed", "SSL error in data received")
 
@@ -45,7 +47,7 @@ def explain(exc: BaseException) -> Optional[str]:
         exc: what was raised.
     """
     if isinstance(exc, Failure):
-        return str(exc)
+        return escaped(str(exc))  # it may hold what the peer said
     if isinstance(exc, WSConnectionClosed):
         return escaped(f"the server closed: {exc}")
     if isinstance(exc, WSError):
@@ -53,6 +55,8 @@ def explain(exc: BaseException) -> Optional[str]:
     if isinstance(exc, OSError):
         file = f": {exc.filename}" if exc.filename else ""
         return escaped(f"{exc.strerror or str(exc) or type(exc).__name__}{file}")
+    if isinstance(exc, MemoryError):
+        return "there is not enough memory for that: ask for smaller or fewer messages"
     if isinstance(exc, ValueError):
         return escaped(str(exc))  # an option that the library refuses: a header with a newline, say
     return None

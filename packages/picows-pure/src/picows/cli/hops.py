@@ -157,6 +157,8 @@ def _network(exc: OSError, way: Way, where: str) -> str:
         if way.is_secure:
             return f"{where} hung up during the TLS handshake: is it a TLS server? If it is, {_OWN_CERTIFICATE}"
         return f"the connection to {where} broke: see the server's log"
+    if exc.errno == errno.EMFILE:
+        return "too many files and sockets are open: raise the limit (ulimit -n), or ask for fewer --connections"
     if exc.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return f"{where} cannot be reached from here: check host, network and --proxy"
     return escaped(f"{where}: {exc.strerror or str(exc) or type(exc).__name__}")

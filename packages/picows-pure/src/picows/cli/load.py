@@ -29,6 +29,8 @@ _OPENING_AT_ONCE = 64
 _TIMER_NS = 2_000_000
 _CLOSE_S = 2.0
 _CONTROL = 8
+#: The default of `ws_connect`.
+_MAX_FRAME_SIZE = 10 * 1024 * 1024
 
 
 class Settings(NamedTuple):
@@ -62,9 +64,11 @@ class Load:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connections: List[_Connection] = []
         self._schedule: Optional[asyncio.Future[None]] = None
+        self._loss: Optional[asyncio.Future[None]] = None
 
     async def open(self, arguments: Dict[str, Any]) -> None:
         """Open all connections, some at a time; none stays open if one fails."""
+        arguments = {**arguments, "max_frame_size": max(self.settings.size, _MAX_FRAME_SIZE)}  # the answers fit
         turns = asyncio.Semaphore(_OPENING_AT_ONCE)
 
         async def open_one() -> None:
@@ -108,8 +112,8 @@ class Load:
     async def close(self) -> None:
         """Close all connections."""
         self.stop()
-        if self._schedule is not None:
-            await asyncio.gather(self._schedule, return_exceptions=True)
+        tasks = [task for task in (self._schedule, self._loss) if task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
         if not self.ended.done():
             self.ended.set_result(None)
         elif not self.ended.cancelled():
@@ -140,6 +144,19 @@ class Load:
         if not self.ended.done():
             self.is_sending = False
             self.ended.set_exception(Failure(sentence))
+
+    def lost(self, transport: Any) -> None:
+        """A connection has ended, which is wrong while the load runs."""
+        if self._loss is None and not self.ended.done():
+            self._loss = asyncio.ensure_future(self._explain_loss(transport))
+
+    async def _explain_loss(self, transport: Any) -> None:
+        try:
+            await transport.wait_disconnected()
+        except Exception as exc:
+            self.fail(f"the connection was ended here: {exc}")
+        else:
+            self.fail("a connection broke: see the server's log")
 
     def _add(self, request: Any, response: Any) -> Any:
         connection = _Connection(self)
@@ -230,5 +247,5 @@ class _Connection(WSListener):
         transport.disconnect()
 
     def on_ws_disconnected(self, transport: Any) -> None:
-        """It has ended, which is wrong while the load runs."""
-        self._load.fail("a connection broke: see the server's log")
+        """It has ended."""
+        self._load.lost(transport)

@@ -11,17 +11,38 @@ import argparse
 import asyncio
 import os
 import sys
-from typing import Any, Coroutine, Optional, Sequence
+from typing import Any, Coroutine, List, Optional, Sequence
 
-from .arguments import count, duration, header, milliseconds, port, positive, rate, seconds
+from .arguments import count, duration, header, message, milliseconds, port, positive, rate, seconds
+from .faults import INTERRUPTED
 
-INTERRUPTED = 130
 _EPILOG = "Colours, the prompt and the progress display need two more packages: pip install 'picows-pure[cli]'"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run `picows` with these arguments, by default those of the command line. Returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
+    try:
+        try:
+            return _obey(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain about it once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that is closed (`<&-`), and a socket of ours could become its descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8", closefd=False))
+
+
+def _obey(given: List[str]) -> int:
     if given[:1] == ["doctor"]:
         from ..diagnostics import main as doctor
 
@@ -31,14 +52,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if options.verb is None:
         parser.print_help()
         return 0
-    try:
-        return _run(parser, options)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain about it once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return _run(parser, options)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,7 +75,7 @@ def _add_connect(verbs: Any) -> None:
     )
     _add_client_options(parser)
     parser.add_argument(
-        "--send", "-s", metavar="TEXT", action="append", default=[], help="send this first (repeatable)"
+        "--send", "-s", metavar="TEXT", type=message, action="append", default=[], help="send this first (repeatable)"
     )
     parser.add_argument("--count", "-n", metavar="N", type=positive, help="end after N received messages")
     parser.add_argument("--ping", metavar="SECONDS", type=duration, help="measure the round trip this often")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any, Callable, Dict, Tuple
 
 from ..client import ws_connect
@@ -11,6 +12,9 @@ from ..url import WSParsedURL, parse_url
 from .faults import Failure
 from .hops import Way, explain_opening
 from .tls import client_context
+
+#: The library warns of what is no news here: a load fills buffers, and how a connection ended is said in one line.
+_LOGGER = logging.Logger("picows.cli", logging.CRITICAL)
 
 
 def connection_arguments(options: argparse.Namespace) -> Dict[str, Any]:
@@ -34,6 +38,7 @@ def connection_arguments(options: argparse.Namespace) -> Dict[str, Any]:
         "proxy": options.proxy,
         "proxy_ssl_context": context if proxy is not None and proxy.scheme == "https" else None,
         "websocket_handshake_timeout": options.timeout,
+        "logger_name": _LOGGER,
     }
 
 

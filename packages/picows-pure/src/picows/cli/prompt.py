@@ -25,6 +25,8 @@ class Prompt:
     """
 
     def __init__(self, facts: Callable[[], str], words: Iterable[str]) -> None:
+        #: The last line was Ctrl-C.
+        self.is_interrupted = False
         toolkit = need("prompt_toolkit", "the prompt of `picows connect`")
         completion = importlib.import_module("prompt_toolkit.completion")
         self._patch_stdout = importlib.import_module("prompt_toolkit.patch_stdout").patch_stdout
@@ -41,7 +43,10 @@ class Prompt:
         """The next line; None after Ctrl-D or Ctrl-C."""
         try:
             return str(await self._session.prompt_async())
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            self.is_interrupted = True
             return None
 
     def screen_above(self) -> ContextManager[Any]:
@@ -66,5 +71,16 @@ def _history() -> Any:
         path = history_file()
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600))
-        return module.FileHistory(str(path))
+        return _forgiving(module.FileHistory)(str(path))
     return module.InMemoryHistory()
+
+
+def _forgiving(base: Any) -> Any:
+    """A class of histories for which a disk that is full, or a directory that is gone, is no reason to stop."""
+
+    class History(base):  # type: ignore[misc]
+        def store_string(self, string: str) -> None:
+            with contextlib.suppress(OSError):
+                super().store_string(string)
+
+    return History

@@ -45,6 +45,10 @@ class Screen:
         return pretty_json(message) if isinstance(message, str) and not self._is_raw else None
 
 
+#: Characters beyond which colours would hold up the connection: rich takes 4 us for each.
+_LONGEST_COLOURED = 50_000
+
+
 class ColourScreen(Screen):
     """Output for a terminal, with rich.
 
@@ -64,6 +68,10 @@ class ColourScreen(Screen):
         """Print what was received, with an arrow."""
         pretty = self._pretty(message)
         if pretty is not None:
+            if len(pretty) > _LONGEST_COLOURED:
+                sys.stdout.write(f"< {pretty}\n")
+                sys.stdout.flush()
+                return
             body = self._text(pretty)
             self._json.highlight(body)
         else:

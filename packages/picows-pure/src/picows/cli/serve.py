@@ -12,6 +12,7 @@ import os
 import signal
 import ssl
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .. import _engine
@@ -21,6 +22,7 @@ from ..errors import WSConnectionClosed
 from ..server import WSServer, ws_create_server
 from .faults import Failure
 from .tls import server_context
+from .words import escaped
 
 if TYPE_CHECKING:
     from ..pure import WSListener, WSMessageListener
@@ -111,6 +113,8 @@ async def _listen(options: argparse.Namespace, factory: Any, context: Optional[s
         if exc.errno is None or exc.errno < 0 or exc.errno == errno.EADDRNOTAVAIL:
             raise Failure(f"{options.host} is no address of this machine: see --host") from None
         raise
+    except UnicodeError:
+        raise Failure(f"{escaped(options.host)} is no host name: see --host") from None
 
 
 def _factory(name: str) -> Callable[[Any], Any]:
@@ -135,13 +139,20 @@ def _factory(name: str) -> Callable[[Any], Any]:
 
 
 def _load(module_name: str, path: str) -> Any:
+    if module_name.endswith(".py") or "/" in module_name or os.sep in module_name or module_name.startswith("."):
+        raise Failure(
+            f"{module_name} is no name of a module: write MODULE:LISTENER, chat:Chat for the Chat of chat.py,"
+            " in the directory of that file"
+        )
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
-            raise Failure(f"{module_name} cannot be imported: {exc}") from None
+            raise Failure(_cannot_be_imported(module_name, exc)) from None
         raise Failure(f"there is no module {module_name}, here or where Python looks: see PYTHONPATH") from None
+    except Exception as exc:
+        raise Failure(_cannot_be_imported(module_name, exc)) from None
     for name in path.split("."):
         if not hasattr(found, name):
             raise Failure(f"{module_name} has no {path}: {name} is missing")
@@ -149,12 +160,23 @@ def _load(module_name: str, path: str) -> Any:
     return found
 
 
+def _cannot_be_imported(module_name: str, exc: Exception) -> str:
+    """A line with the place, which is in the user's own code."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    place = f"{frames[-1].filename}, line {frames[-1].lineno}"
+    text = str(exc)
+    if isinstance(exc, SyntaxError):  # it has not come as far as a frame of its own
+        place, text = f"{exc.filename}, line {exc.lineno}", exc.msg
+    return escaped(f"{module_name} cannot be imported: {type(exc).__name__}: {text} ({place})")
+
+
 def _reporting(factory: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The same factory, with a line on stderr for each request."""
 
     @functools.wraps(factory)
     def report(request: Any) -> Any:
-        print(f"GET {request.path.decode('ascii', 'backslashreplace')}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # whoever read the reports has enough; we serve on
+            print(f"GET {request.path.decode('ascii', 'backslashreplace')}", file=sys.stderr, flush=True)
         return factory(request)
 
     return report
