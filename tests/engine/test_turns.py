@@ -169,6 +169,23 @@ def test_close_with_a_full_queue(talk: Any) -> None:
     assert connection.transport.is_disconnected
 
 
+@pytest.mark.parametrize("number", [1, FRAMES_PER_TURN], ids=["in the middle", "at the end"])
+def test_the_loss_within_a_callback_of_a_turn(connect: Any, number: int) -> None:
+    """As where a callback runs the loop: nothing is left that could wait for another turn."""
+    count = itertools.count(1)
+
+    def lose(transport: Any, frame: Any) -> None:
+        if next(count) == number:
+            connection.lose()
+
+    connection = connect(handlers={"on_ws_frame": lose})
+    connection.feed(connection.frame(TEXT) * (2 * FRAMES_PER_TURN))
+    connection.loop.settle()
+    assert len(connection.messages) == number
+    assert connection.events[-1] == "disconnected"
+    assert connection.ending() is None
+
+
 # --- callbacks that raise what is no Exception ---
 
 

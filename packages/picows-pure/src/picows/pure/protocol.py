@@ -231,15 +231,15 @@ class _Connection(LoopFollower):
                 if is_outermost:
                     pool.end_batch()
             finally:
-                self._suspend(parser)
+                self._suspend(parser, transport)
 
-    def _suspend(self, parser: FrameParser) -> None:
+    def _suspend(self, parser: FrameParser, transport: WSTransport) -> None:
         """If frames wait for it another turn of the loop goes on with them."""
         if parser.is_suspended:
-            if self.transport._input_is_over:
+            if transport._input_is_over:
                 parser.is_suspended = False
             else:
-                self.transport._suspend_reading(self._go_on)
+                transport._suspend_reading(self._go_on)
 
     def _go_on(self) -> None:
         """Another turn of the loop for what was read."""
