@@ -50,6 +50,8 @@ def test_check_proxy_without_proxy() -> None:
         ("socks5://h", True, ValueError, "https proxies"),
         (None, True, ValueError, "https proxies, got no proxy"),
         (b"http://h", False, TypeError, "bytes"),
+        ("http://us%3Aer:p@h", False, ValueError, "colon"),
+        ("https://us%3Aer@h", False, ValueError, "colon"),
         ("socks5://user@h", False, ValueError, "password"),
         ("socks5://:pass@h", False, ValueError, "password"),
         ("socks5://us%C3%A9r:p@h", False, ValueError, "ASCII"),

@@ -86,6 +86,23 @@ async def test_W9_credentials_of_the_url_stay_with_their_origin(tcp: Net) -> Non
     assert all("pass" not in request.headers["Host"] for request in seen)
 
 
+async def test_W9_credentials_of_the_url_stay_where_the_location_is_absolute(tcp: Net) -> None:
+    """Most web servers write it so. Host names the first origin only."""
+    seen: List[WSUpgradeRequest] = []
+    table: dict[str, str] = {}
+    target = await tcp.serve(routes({}, seen))
+    server = await tcp.serve(routes(table, seen))
+    table.update(
+        {"/": f"http://127.0.0.1:{port_of(server)}/same", "/same": "/again", "/again": tcp.url(target, "/end")}
+    )
+    url = f"ws://user:pass@127.0.0.1:{port_of(server)}/"
+    await tcp.connect(Recorder, url, extra_headers={"host": "virtual.test"})
+    assert [request.path for request in seen] == [b"/", b"/same", b"/again", b"/end"]
+    assert [request.headers.get("Authorization") for request in seen] == ["Basic dXNlcjpwYXNz"] * 3 + [None]
+    assert [request.headers.getall("Host") for request in seen[:3]] == [["virtual.test"]] * 3
+    assert seen[3].headers.getall("Host") == [f"127.0.0.1:{port_of(target)}"]
+
+
 async def test_W9_credentials_are_not_restored_on_the_way_back(tcp: Net) -> None:
     seen: List[WSUpgradeRequest] = []
     table: dict[str, str] = {}

@@ -263,6 +263,9 @@ def test_other_schemes_without_check():
 
 REDIRECTS = {
     "path": ("ws://u:p@h/a/b?c", "/d", "ws://h/d", ("u", "p")),
+    "absolute path of the same origin": ("ws://u:p@h/a", "ws://H:80/b", "ws://h/b", ("u", "p")),
+    "http to the same origin": ("wss://u:p@h/a", "https://h/b", "wss://h/b", ("u", "p")),
+    "own credentials for the same origin": ("ws://u:p@h/a", "ws://x:y@h/b", "ws://h/b", ("x", "y")),
     "relative": ("ws://h/a/b?c", "d", "ws://h/a/d", None),
     "up": ("ws://h/a/b/c", "../d", "ws://h/a/d", None),
     "query": ("ws://h/a/b?c", "?d", "ws://h/a/b?d", None),
@@ -295,7 +298,17 @@ def test_W9_wss_never_goes_to_ws(location):
 
 @pytest.mark.parametrize(
     "location",
-    ["ftp://h/", "http://[", "http:h", "wss://", "/a#b", "ws://h:0/", "mailto:a@b", "ws://h\uff0fb/"],
+    [
+        "ftp://h/",
+        "http://[",
+        "http:h",
+        "wss://",
+        "/a#b",
+        "ws://h:0/",
+        "mailto:a@b",
+        "ws://h\uff0fb/",
+        "ws://a%3Ab:c@h/",
+    ],
 )
 def test_bad_redirect_target(location):
     with pytest.raises(WSInvalidURL):

@@ -348,7 +348,7 @@ async def ws_connect(
         enable_auto_pong: answer the server's pings; they are then not delivered.
         max_frame_size: close with 1009 when a data frame announces more bytes than this.
         extra_headers: further request headers; a `Host` among them replaces ours.
-        max_redirects: how many redirects to follow. Credentials are not sent to another origin.
+        max_redirects: how many redirects to follow. Credentials and a `Host` of yours are not sent to another origin.
         proxy: `http://`, `https://`, `socks4://`, `socks4a://`, `socks5://` or `socks5h://` URL.
         proxy_ssl_context: for an https proxy.
         read_buffer_init_size: bytes; has an effect only on loops that need a buffer for each connection (proactor).

@@ -33,6 +33,7 @@ WSHeadersLike = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 CREDENTIAL_HEADERS = frozenset(("authorization", "cookie", "proxy-authorization"))
 
 _HIDDEN = CREDENTIAL_HEADERS | {"set-cookie"}
+_OF_ONE_ORIGIN = CREDENTIAL_HEADERS | {"host"}
 # Python 3.11 takes longer to find a member of an enum than to make the rest of a response.
 _SWITCHING_PROTOCOLS = HTTPStatus.SWITCHING_PROTOCOLS
 _STATUS_BY_CODE: dict[int, HTTPStatus] = {int(status): status for status in HTTPStatus}
@@ -260,8 +261,9 @@ def add_extra_headers(headers: CIMultiDict[str], extra_headers: Optional[WSHeade
 
 
 def drop_credentials(extra: Optional[WSHeadersLike]) -> list[tuple[str, str]]:
-    """The headers that may follow a redirect to another origin. Raises what header_pairs raises."""
-    return [pair for pair in header_pairs(extra) if pair[0].lower() not in CREDENTIAL_HEADERS]
+    """The headers that may follow a redirect to another origin: without credentials, and without a `Host`, which names
+    the first one. Raises what header_pairs raises."""
+    return [pair for pair in header_pairs(extra) if pair[0].lower() not in _OF_ONE_ORIGIN]
 
 
 def hide_credentials(head: bytes) -> bytes:

@@ -81,6 +81,8 @@ def check_proxy(proxy: Optional[str], proxy_ssl_context: Optional[ssl.SSLContext
         elif url.scheme not in _HTTP_SCHEMES:
             allowed = ", ".join((*_HTTP_SCHEMES, *_SOCKS_SCHEMES))
             raise ValueError(f"the scheme of a proxy must be one of {allowed}, got {url.scheme}")
+        elif ":" in (url.username or ""):  # the proxy would take what follows it for the password
+            raise ValueError("the user name for an http or https proxy must not contain a colon (RFC 7617 2)")
     if proxy_ssl_context is not None and (url is None or url.scheme != "https"):
         used = "no proxy" if url is None else f"a proxy of the scheme {url.scheme}"
         raise ValueError(f"proxy_ssl_context is for https proxies, got {used}")

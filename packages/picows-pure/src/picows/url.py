@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 from urllib.parse import quote, unquote, urljoin
 
@@ -151,7 +151,7 @@ def resolve_redirect(current: WSParsedURL, location: str) -> WSParsedURL:
             and ws.
 
     Returns:
-        The target. It has the credentials of `current` only if `location` is relative.
+        The target. It has the credentials of `current` only within the same origin, where `location` has none.
 
     Raises:
         WSInvalidURL: the target cannot be connected to.
@@ -168,6 +168,10 @@ def resolve_redirect(current: WSParsedURL, location: str) -> WSParsedURL:
     target = parse_url(url)
     if current.is_secure and not target.is_secure:
         raise WSHandshakeError(f"redirect from {current.safe_url} to the non-secure URL {target.safe_url} is refused")
+    if target.username is None and is_same_origin(current, target):
+        return replace(target, username=current.username, password=current.password)
+    if ":" in (target.username or ""):  # which would be our caller's ValueError, and is the server's fault
+        raise _invalid(url, "the user name in a redirect location must not contain a colon (RFC 7617 2)")
     return target
 
 
