@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, List, Optional
 
 import pytest
 from fixtures.peers import OPENING_KEY, accept_value, header_of, request_head
 from fixtures.sockets import Echo, Net, Recorder, count_sockets, settle, until
+from multidict import CIMultiDict
 
 from picows import WSUpgradeResponse as Response
 from picows import WSUpgradeResponseWithListener as Answer
@@ -264,6 +266,59 @@ async def test_W10_responses_that_cannot_be_sent(local: Net, caplog: pytest.LogC
     assert status == 500
     assert header_of(head, "Y") is None
     assert "cannot be sent" in caplog.text
+
+
+class Unset(Response):
+    """A response of which the user has forgotten the body."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.version, self.status, self.headers = b"HTTP/1.1", 200, CIMultiDict()
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Answer(Response.create_101_response(), Recorder), "returned type, not a WSListener"),
+        (lambda: Answer(Unset(), None), "cannot be sent"),
+    ],
+    ids=["a class for a listener", "an attribute is missing"],
+)
+async def test_W10_wrong_parts_of_results(
+    net: Net, make: Any, message: str, is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def factory(request: Any) -> Any:
+        return make()
+
+    server = await net.serve(factory if is_async else lambda request: make())
+    assert (await refused(net, server, request_head()))[0] == 500
+    assert message in caplog.text
+    assert not server.connections
+
+
+async def test_W10_the_failure_of_a_coroutine_arrives_although_the_client_sends_ahead(local: Net) -> None:
+    """Reading was paused: it must go on, or the unread input turns the end into a reset."""
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def factory(request: Any) -> Any:
+        entered.set()
+        await go_on.wait()
+        raise Boom
+
+    server = await local.serve(factory)
+    peer = await local.raw_client(server)
+    peer.write(request_head())
+    await entered.wait()
+    (opening,) = server._openings
+    transport = opening._protocol.transport.underlying_transport
+    while transport.is_reading():
+        peer.write(b"x" * 4096)
+        await settle(1)
+    go_on.set()
+    assert (await peer.read_rest()).startswith(b"HTTP/1.1 500 ")
+    assert transport.is_reading()
 
 
 async def test_W10_101_with_a_body(local: Net, caplog: pytest.LogCaptureFixture) -> None:

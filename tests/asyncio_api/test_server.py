@@ -225,6 +225,16 @@ async def test_P10_serve_forever_ends_with_close(net: Net) -> None:
     await serving
 
 
+@pytest.mark.parametrize("start_serving", [False, True])
+async def test_P10_a_closed_server_cannot_serve(net: Net, start_serving: bool) -> None:
+    server = await net.serve(lambda request: Echo(), start_serving=start_serving)
+    server.close()
+    for serve in (server.serve_forever, server.start_serving, server.serve_forever):
+        with pytest.raises(RuntimeError, match="closed"):
+            await serve()
+    assert not server.is_serving()
+
+
 async def test_P10_cancelled_goodbye_cuts_off(tcp: Net) -> None:
     server = await tcp.serve(lambda request: Recorder())
     await open_clients(tcp, server, 2)

@@ -35,7 +35,18 @@ LAYERS = {
         "url",
     },
     2: {"pure", "roundtrip"},
-    3: {"_engine", "accepting", "cli", "client", "diagnostics", "http_tunnel", "proxy", "server", "transports"},
+    3: {
+        "_engine",
+        "accepting",
+        "cli",
+        "client",
+        "diagnostics",
+        "http_tunnel",
+        "proxy",
+        "server",
+        "serving",
+        "transports",
+    },
     4: {"__init__", "__main__", "api", "common", "picows"},  # names and command line only
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules}

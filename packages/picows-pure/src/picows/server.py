@@ -7,13 +7,12 @@ import inspect
 import logging
 import os
 from http import HTTPStatus
-from typing import Any, Awaitable, Callable, Dict, Generator, Optional, Set, Union
+from typing import Any, Awaitable, Callable, Dict, Optional, Set, Union
 
 from ._engine import pick
 from .abc import Engine, EngineListener
-from .closing import close_payload
 from .deadlines import Deadlines
-from .enums import WSAutoPingStrategy, WSCloseCode
+from .enums import WSAutoPingStrategy
 from .errors import WSHandshakeError
 from .handshake import ServerHandshake, refusal
 from .http import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, hide_credentials
@@ -22,19 +21,21 @@ from .options import (
     NOT_GIVEN,
     WSLoggerLike,
     check_callable,
-    check_timeout,
     handshake_timeout,
     make_options,
 )
-from .transports import hang_up, listen, loop_method, resolve_aiofastnet
+from .resuming import resume_reading
+from .serving import WSServer as WSServer
+from .transports import LINGER_S as LINGER_S
+from .transports import Lingering, hang_up, listen, loop_method, resolve_aiofastnet
 
 _Answer = Union[EngineListener, WSUpgradeResponseWithListener, None]
 WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[_Answer]]]
 
-#: How long a refused client may take to read the answer and to hang up, before we do.
-LINGER_S = 1.0
 #: Bytes that a client may send ahead while a coroutine decides about its request.
 MAX_SENT_AHEAD = 64 * 1024
+#: An answer of so many bytes is in the system's buffer at once, also below TLS, where that cannot be asked.
+SMALL_ANSWER = 16 * 1024
 
 
 class _ServerSettings:
@@ -55,6 +56,8 @@ class _ServerSettings:
         self.openings: Deadlines[ServerOpening] = Deadlines(loop, handshake_timeout_s, ServerOpening._on_timeout)
         #: Refused connections that have not ended yet: when they have, the future is done.
         self.lingering: Dict[ServerOpening, asyncio.Future[None]] = {}
+        #: Everybody was said goodbye to: who comes now has connected before, and was still in a TLS handshake, say.
+        self.is_over = False
 
 
 class ServerOpening:
@@ -66,7 +69,7 @@ class ServerOpening:
         self._settings = settings
         self._handshake = ServerHandshake(settings.scan_upgrade)
         self._protocol: Any = None
-        self._linger: Optional[asyncio.TimerHandle] = None
+        self._linger: Optional[Lingering] = None
         self._task: Optional[asyncio.Task[None]] = None
         self._sent_ahead: Optional[bytearray] = None
         #: Nothing that the peer sends matters any more.
@@ -76,6 +79,8 @@ class ServerOpening:
         """Start the clock."""
         self._protocol = protocol
         self._settings.openings.add(self)
+        if self._settings.is_over:
+            self.turn_away()
 
     def data_received(self, data: bytes) -> None:
         """Read the request; ask the factory once it is complete."""
@@ -142,8 +147,6 @@ class ServerOpening:
         finally:
             self._task = None
         if not self._is_over:
-            if self._sent_ahead is not None and len(self._sent_ahead) > MAX_SENT_AHEAD:
-                self._protocol.transport.underlying_transport.resume_reading()
             self._answer(answer)
 
     def _on_factory_error(self, exc: Exception) -> None:
@@ -155,20 +158,25 @@ class ServerOpening:
         """Turn what the factory returned into a response."""
         if isinstance(answer, self._settings.listener_class):
             self._write(*self._handshake.accept(), answer)
-        elif isinstance(answer, WSUpgradeResponseWithListener):
-            self._send(answer.response, answer.listener)
         elif answer is None:
             self._send(WSUpgradeResponse.create_error_response(HTTPStatus.NOT_FOUND, b"404 Not Found"))
+        elif not isinstance(answer, WSUpgradeResponseWithListener):
+            self._on_wrong_listener(answer)
+        elif answer.response.status == 101 and not isinstance(answer.listener, self._settings.listener_class):
+            self._on_wrong_listener(answer.listener)
         else:
-            self._log(logging.ERROR, "the listener factory returned %s, not a WSListener", type(answer).__name__)
-            self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))
+            self._send(answer.response, answer.listener)
+
+    def _on_wrong_listener(self, answer: Any) -> None:
+        self._log(logging.ERROR, "the listener factory returned %s, not a WSListener", type(answer).__name__)
+        self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))
 
     def _send(self, response: WSUpgradeResponse, listener: Any = None) -> None:
         """Send a response of the application's or of ours."""
         handshake = self._handshake
         try:
             data, is_accepted = handshake.respond(response)
-        except (TypeError, ValueError) as exc:
+        except Exception as exc:  # AttributeError, say: users may have put anything into it, or nothing
             self._log(logging.ERROR, "the response cannot be sent", exc_info=exc)
             data, is_accepted = handshake.respond(
                 WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -178,11 +186,14 @@ class ServerOpening:
     def _write(self, data: bytes, is_accepted: bool, listener: Any) -> None:
         """Write the response; open the connection if it is a 101 to a valid request, else close it."""
         handshake, protocol = self._handshake, self._protocol
+        transport = protocol.transport.underlying_transport
         self._is_over = True
         self._end()
         if protocol._is_debug:
             protocol.transport._log_bytes("sending response", hide_credentials(data))
-        protocol.transport.underlying_transport.write(data)
+        if self._sent_ahead is not None and len(self._sent_ahead) > MAX_SENT_AHEAD:
+            resume_reading(transport, self._settings.loop)
+        transport.write(data)
         if is_accepted:
             remainder = handshake.remainder
             if self._sent_ahead is not None:
@@ -191,22 +202,25 @@ class ServerOpening:
             return
         if handshake.error is not None:
             self._log(logging.INFO, "refused the request: %s", handshake.error)
-        self._hang_up()
+        if hang_up(transport) or len(data) <= SMALL_ANSWER:
+            self._wait_for_the_end()
 
-    def _hang_up(self) -> None:
-        """Close so that the answer arrives."""
-        transport = self._protocol.transport.underlying_transport
-        if not hang_up(transport):
-            return
+    def _wait_for_the_end(self) -> None:
+        """The transport was told to end: some peers do not let it, and the end of TLS waits for them half a minute."""
         settings = self._settings
-        self._linger = settings.loop.call_later(LINGER_S, transport.abort)
+        self._linger = Lingering(settings.loop, self._protocol.transport.underlying_transport, LINGER_S)
         settings.lingering[self] = settings.loop.create_future()
+
+    def cut_off(self) -> None:
+        """The answer was sent: do not wait for the peer any longer."""
+        self._protocol.transport.underlying_transport.abort()
 
     def _on_timeout(self) -> None:
         self._log(logging.INFO, "no complete request within %s s", self._settings.openings.timeout_s)
         self._is_over = True
         self._end()
         self._protocol.transport.underlying_transport.close()
+        self._wait_for_the_end()
 
     def _end(self) -> None:
         self._settings.openings.discard(self)
@@ -217,142 +231,11 @@ class ServerOpening:
         if self._task is not None:
             task, self._task = self._task, None
             if task is not asyncio.current_task(self._settings.loop):
-                task.cancel()
+                # After its first step: it has a coroutine of the user's, which nobody would have awaited.
+                self._settings.loop.call_soon(task.cancel)
 
     def _log(self, level: int, message: str, *args: object, exc_info: Any = None) -> None:
         self._protocol.transport._log(level, message, *args, exc_info=exc_info)
-
-
-class _Goodbye:
-    """What `WSServer.close` returns: awaiting it closes the connections as well."""
-
-    def __init__(self, say_goodbye: Callable[[], Any]) -> None:
-        self._say_goodbye = say_goodbye
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from self._say_goodbye().__await__()
-
-
-class WSServer(asyncio.AbstractServer):
-    """The asyncio Server, with its connections.
-
-    Everything that an asyncio Server has is there: sockets, is_serving(), start_serving(), wait_closed(), `async with`.
-    """
-
-    def __init__(
-        self, server: Any, connections: Set[Any], settings: _ServerSettings, close_timeout: Optional[float]
-    ) -> None:
-        self._server = server
-        self._close_timeout = close_timeout
-        self._openings = settings.openings
-        self._lingering = settings.lingering
-        self._connections = connections
-        self._forever: Optional[asyncio.Future[None]] = None
-
-    @property
-    def connections(self) -> frozenset[Any]:
-        """The WSTransport of each open connection."""
-        return frozenset(self._connections)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._server, name)
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop that the server belongs to."""
-        return self._server.get_loop()  # type: ignore[no-any-return]
-
-    def is_serving(self) -> bool:
-        """True while it accepts connections."""
-        return bool(self._server.is_serving())
-
-    async def start_serving(self) -> None:
-        """Accept connections, where the server was created with `start_serving=False`."""
-        await self._server.start_serving()
-
-    async def serve_forever(self) -> None:
-        """Serve until cancelled or closed; on cancellation the connections are closed with 1001 first."""
-        if self._forever is not None:
-            raise RuntimeError("serve_forever() is already being called")
-        self._forever = self.get_loop().create_future()  # first: it may be closed while it starts
-        try:
-            await self.start_serving()
-            await self._forever
-        except asyncio.CancelledError:
-            await self.close()
-            raise
-        finally:
-            self._forever = None
-
-    def close(  # type: ignore[override]  # the base class returns None, ours something that may be awaited
-        self, code: int = WSCloseCode.GOING_AWAY, reason: str = "", close_timeout: Optional[float] = None
-    ) -> _Goodbye:
-        """Stop accepting connections, at once. Established ones go on, unless the result is awaited.
-
-        Args:
-            code: close code for `await server.close(...)`, which sends CLOSE to every connection and waits for them.
-            reason: its reason.
-            close_timeout: seconds after which those that have not hung up are cut off; the server's `close_timeout`
-                if None.
-
-        Raises:
-            ValueError, TypeError: an argument that cannot be sent; the server goes on.
-        """
-        check_timeout("close_timeout", close_timeout)
-        close_payload(code, reason.encode())
-        self._server.close()
-        if self._forever is not None and not self._forever.done():
-            self._forever.set_result(None)
-        timeout = self._close_timeout if close_timeout is None else close_timeout
-        return _Goodbye(lambda: self._say_goodbye(code, reason, timeout))
-
-    async def _say_goodbye(self, code: int, reason: str, timeout: Optional[float]) -> None:
-        for opening in list(self._openings):
-            opening.turn_away()
-        transports = list(self._connections)
-        for transport in transports:
-            transport._close_and_hang_up(code, reason)
-        if transports:
-            waiting = [asyncio.ensure_future(transport.wait_disconnected()) for transport in transports]
-            try:
-                await asyncio.wait(waiting, timeout=timeout)
-            finally:
-                for transport in transports:
-                    transport._abort()
-            await asyncio.wait(waiting)
-        if self._lingering:
-            await asyncio.wait(list(self._lingering.values()))
-        # Since Python 3.12 it waits for connections too, and for ever where asyncio has lost count of one. Ours have
-        # ended by now.
-        closed = asyncio.ensure_future(self._server.wait_closed())
-        try:
-            await asyncio.wait([closed], timeout=2 * LINGER_S)
-        finally:
-            closed.cancel()
-
-    async def wait_closed(self) -> None:
-        """Wait until the listening sockets are closed (and, since Python 3.12, all connections)."""
-        await self._server.wait_closed()
-
-    def close_clients(self) -> None:
-        """Close every connection without a CLOSE frame, those in their handshake included (asyncio has it since
-        3.13)."""
-        for transport in list(self._connections):
-            transport.disconnect()
-        for opening in list(self._openings):
-            opening.turn_away()
-
-    def abort_clients(self) -> None:
-        """As `close_clients`, dropping what was not sent yet."""
-        for transport in list(self._connections):
-            transport._abort()
-        for opening in list(self._openings):
-            opening.turn_away()
-
-    async def __aenter__(self) -> WSServer:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.close()
 
 
 async def ws_create_server(

@@ -15,6 +15,10 @@ ADDRESS_OPTIONS = frozenset(
 )
 
 
+#: How long a peer that was refused may take to read on, or to hang up, before we do.
+LINGER_S = 1.0
+
+
 @functools.lru_cache(maxsize=1)
 def _import_aiofastnet() -> Any:
     try:
@@ -62,6 +66,39 @@ def hang_up(transport: Any) -> bool:
         transport.abort()
         return False
     return True
+
+
+class Lingering:
+    """The end of a transport that was told to end once its bytes are sent.
+
+    It is aborted when its peer neither hangs up nor reads: a large answer takes as long as the peer needs for it.
+
+    Args:
+        loop: its loop.
+        transport: the transport.
+        patience_s: seconds without progress after which it is aborted.
+    """
+
+    __slots__ = ("_loop", "_patience_s", "_timer", "_transport", "_unsent")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: Any, patience_s: float) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._patience_s = patience_s
+        self._unsent: int = transport.get_write_buffer_size()
+        self._timer = loop.call_later(patience_s, self._on_timer)
+
+    def cancel(self) -> None:
+        """It has ended."""
+        self._timer.cancel()
+
+    def _on_timer(self) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self._timer = self._loop.call_later(self._patience_s, self._on_timer)
+        else:
+            self._transport.abort()
 
 
 async def listen(create: Callable[..., Awaitable[Any]], *args: Any, start_serving: bool = True, **kwargs: Any) -> Any:
