@@ -9,11 +9,13 @@ asyncio's tasks await anything that has `_asyncio_future_blocking` and the metho
 """
 
 import asyncio
+import sys
 
 cimport cython
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 
-_current_task = asyncio.current_task
+# Before Python 3.12 asyncio.current_task is a Python function around this.
+_current_task = asyncio.current_task if sys.version_info >= (3, 12) else asyncio.tasks._current_tasks.get
 
 
 @cython.final

@@ -11,11 +11,13 @@ asyncio's tasks await anything that has `_asyncio_future_blocking` and the metho
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextvars import Context, copy_context
 from typing import Any, Callable, Generator, List, Optional, Tuple
 
 _Callback = Callable[[Any], object]
-_current_task = asyncio.current_task
+# Before Python 3.12 asyncio.current_task is a Python function around this.
+_current_task = asyncio.current_task if sys.version_info >= (3, 12) else vars(asyncio.tasks)["_current_tasks"].get
 
 
 class Waiter:
