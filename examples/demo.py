@@ -42,7 +42,7 @@ class EchoListener(WSListener):
             transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
         else:
-            transport.send(frame.msg_type, frame.get_payload_as_memoryview())
+            transport.send(frame.msg_type, frame.get_payload_as_memoryview(), fin=bool(frame.fin))
 
 
 class PingPongListener(WSListener):

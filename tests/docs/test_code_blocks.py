@@ -24,7 +24,7 @@ import pytest
 from fixtures.code_blocks import DOCS, PAGES, ROOT, Block, blocks_of
 from fixtures.ports import free_port
 
-from picows import WSConnectionClosed, WSMessageListener, WSTransport, ws_connect, ws_create_server
+from picows import WSConnectionClosed, WSMessageListener, WSMsgType, WSTransport, ws_connect, ws_create_server
 
 TIMEOUT_S = 30
 MODES = ["program", "definitions", "server", "server until SIGTERM", "client", "client for ever"]
@@ -62,13 +62,19 @@ def wait_for(port: int, process: subprocess.Popen[str]) -> None:
     pytest.fail(f"nobody listens on port {port}:\n{process.stdout.read()}")
 
 
-async def check_echo(port: int, process: subprocess.Popen[str], ends: bool) -> None:
-    _, connection = await ws_connect(WSMessageListener, f"ws://127.0.0.1:{port}/")
+async def check_echo(port: int, process: subprocess.Popen[str], ends: bool, by_frames: bool) -> None:
+    transport, connection = await ws_connect(WSMessageListener, f"ws://127.0.0.1:{port}/")
     await connection.send("Hello")
     assert await connection.recv() == "Hello"
+    if by_frames:
+        transport.send(WSMsgType.TEXT, "Hel", fin=False)
+        transport.send(WSMsgType.CONTINUATION, "lo")
+        assert await connection.recv() == "Hello"
     if not ends:
         await connection.close()
         return
+    lost, _ = await ws_connect(WSMessageListener, f"ws://127.0.0.1:{port}/")
+    lost.disconnect(graceful=False)
     process.send_signal(signal.SIGTERM)
     with pytest.raises(WSConnectionClosed) as caught:
         await connection.recv()
@@ -78,9 +84,11 @@ async def check_echo(port: int, process: subprocess.Popen[str], ends: bool) -> N
 def run_server(text: str, port: int, ends: bool) -> None:
     with running(text, port) as process:
         wait_for(port, process)
-        asyncio.run(check_echo(port, process, ends))
+        asyncio.run(check_echo(port, process, ends, by_frames="transport.send(frame.msg_type" in text))
         if ends:
             assert process.wait(TIMEOUT_S) == 0
+            assert process.stdout is not None
+            assert "Traceback" not in process.stdout.read()  # about the connection that was lost, say
         else:
             assert process.poll() is None
 

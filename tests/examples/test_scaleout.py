@@ -389,6 +389,7 @@ def test_slow_client(policy: str) -> None:
         '{"subscribe": 1}',
         '{"publish": "a"}',
         '{"publish": "*", "data": 1}',
+        pytest.param("[" * 60_000, id="deep"),
     ],
 )
 def test_not_understood(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 import subprocess
@@ -111,6 +112,20 @@ def test_the_client_talks_to_the_server(engine: Any, server_and_client: tuple[su
     command = [sys.executable, "-W", "error", "-c", client]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=on_engine(engine))
     assert (done.returncode, done.stdout, done.stderr) == (0, "echo: Hello, world\n", "")
+
+
+def test_the_server_sends_fragments_back(server_and_client: tuple[subprocess.Popen[str], str]) -> None:
+    found = re.search(r"ws://127\.0\.0\.1:\d+/", server_and_client[1])
+    assert found is not None
+
+    async def main() -> None:
+        transport, connection = await picows.ws_connect(picows.WSMessageListener, found[0])
+        transport.send(picows.WSMsgType.TEXT, "Hel", fin=False)
+        transport.send(picows.WSMsgType.CONTINUATION, "lo")
+        assert await connection.recv() == "Hello"
+        await connection.close()
+
+    asyncio.run(main())
 
 
 def test_every_example_is_run() -> None:
