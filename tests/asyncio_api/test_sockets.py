@@ -149,6 +149,17 @@ async def test_server_hostname(net: Net) -> None:
         await net.connect(Recorder, server, server_hostname="target.example")
 
 
+@pytest.mark.parametrize("given", [{}, {"server_hostname": None}], ids=["not given", "None"])
+async def test_the_dot_of_the_root_is_not_in_certificates(net: Net, given: Any) -> None:
+    server = await net.serve(lambda request: Echo())
+
+    def factory(url: Any) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port_of(server)))
+
+    transport, _ = await net.connect(Recorder, f"{net.scheme}://localhost./", socket_factory=factory, **given)
+    assert transport.request.headers["Host"] == "localhost."
+
+
 async def test_certificates_are_verified(local: Net) -> None:
     certificates = local.load_certificates()
     local.allowed_reports += ["SSL handshake failed", "Error on transport creation for incoming connection"]

@@ -261,6 +261,14 @@ def test_other_schemes_without_check():
     assert parse_url("https://proxy", check_scheme=False).origin == ("wss", "proxy", 443)
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("Example.com.", "example.com"), ("[FE80::1%25eth0]", "fe80::1"), ("b\xfccher.test", "xn--bcher-kva.test")],
+)
+def test_the_name_that_a_certificate_must_have(host, name):
+    assert parse_url(f"wss://{host}:1/").tls_name == name
+
+
 REDIRECTS = {
     "path": ("ws://u:p@h/a/b?c", "/d", "ws://h/d", ("u", "p")),
     "absolute path of the same origin": ("ws://u:p@h/a", "ws://H:80/b", "ws://h/b", ("u", "p")),

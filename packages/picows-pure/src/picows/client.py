@@ -209,10 +209,12 @@ class _Connector:
         context = (self.ssl_context or ssl.create_default_context()) if url.is_secure else None
         if context is not None:
             kwargs["ssl"] = context
+            if kwargs.get("server_hostname") is None:
+                kwargs["server_hostname"] = url.tls_name
         create_connection = loop_method(self.loop, "create_connection", self.use_aiofastnet)
         if self.path is not None:
             create = loop_method(self.loop, "create_unix_connection", self.use_aiofastnet)
-            await create(make_protocol, self.path, **_with_hostname(kwargs, url))
+            await create(make_protocol, self.path, **_without_address(kwargs))
             return
         sock: Optional[socket.socket] = None
         if self.proxy is not None:
@@ -226,7 +228,7 @@ class _Connector:
                 use_aiofastnet=self.use_aiofastnet,
             )
             if not isinstance(tunnel, socket.socket):
-                await self._hand_over(tunnel, make_protocol, url, context)
+                await self._hand_over(tunnel, make_protocol, context, kwargs)
                 return
             sock = tunnel
         elif self.socket_factory is not None:
@@ -236,27 +238,27 @@ class _Connector:
         if sock is None:
             await create_connection(make_protocol, url.host, url.port, **kwargs)
         else:
-            await self._use_socket(sock, make_protocol, _with_hostname(kwargs, url))
+            await self._use_socket(sock, make_protocol, _without_address(kwargs))
 
     async def _hand_over(
         self,
         tunnel: asyncio.Transport,
         make_protocol: Callable[[], Any],
-        url: WSParsedURL,
         context: Optional[ssl.SSLContext],
+        kwargs: dict[str, Any],
     ) -> None:
         try:
             protocol = make_protocol()
         except BaseException:
             tunnel.abort()
             raise
-        options = {name: value for name, value in self.kwargs.items() if name.startswith("ssl_")}
+        options = {name: value for name, value in kwargs.items() if name.startswith("ssl_")}
         await hand_over(
             self.loop,
             tunnel,
             protocol,
             ssl_context=context,
-            server_hostname=self.kwargs.get("server_hostname", url.host) if context is not None else None,
+            server_hostname=kwargs.get("server_hostname"),
             use_aiofastnet=self.use_aiofastnet,
             **options,
         )
@@ -280,12 +282,9 @@ class _Connector:
             raise
 
 
-def _with_hostname(kwargs: dict[str, Any], url: WSParsedURL) -> dict[str, Any]:
-    """The arguments for a socket that is there already: no address, and the name that TLS must verify."""
-    kept = {name: value for name, value in kwargs.items() if name not in ADDRESS_OPTIONS}
-    if "ssl" in kept:
-        kept.setdefault("server_hostname", url.host)
-    return kept
+def _without_address(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for a socket that is there already."""
+    return {name: value for name, value in kwargs.items() if name not in ADDRESS_OPTIONS}
 
 
 def _check_kwargs(kwargs: dict[str, Any], url: WSParsedURL) -> dict[str, Any]:

@@ -202,7 +202,7 @@ async def connect_via_proxy(
     }
     if proxy_url.scheme == "https":
         options["ssl"] = proxy_ssl_context or ssl.create_default_context()
-        options["server_hostname"] = proxy_url.host
+        options["server_hostname"] = proxy_url.tls_name
     import_python_socks()
     sock = None
     if socket_factory is not None:

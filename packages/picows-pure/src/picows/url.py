@@ -82,6 +82,11 @@ class WSParsedURL:
         return host if self.port == (443 if self.is_secure else 80) else f"{host}:{self.port}"
 
     @property
+    def tls_name(self) -> str:
+        """The name that a certificate must have: without the dot of the root (RFC 6066 3), without an IPv6 zone."""
+        return self.host.partition("%")[0].removesuffix(".")
+
+    @property
     def origin(self) -> tuple[str, str, int]:
         """(ws or wss, host, port): what must be equal for credentials to follow a redirect."""
         return "wss" if self.is_secure else "ws", self.host, self.port
