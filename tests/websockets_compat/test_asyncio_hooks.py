@@ -344,6 +344,39 @@ def test_closing_the_server_sees_clients_of_hooks_hang_up(ahead: int, monkeypatc
     assert run(scenario()).startswith(b"HTTP/1.1 503 ")
 
 
+@pytest.mark.parametrize("closes", [False, True], ids=["serving", "closing"])
+def test_a_large_answer_takes_as_long_as_the_client_needs(closes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the server closes. The test is the timer."""
+    monkeypatch.setattr("picows.websockets.asyncio.accepting.LINGER_S", 3600.0)
+    http11, headers = OURS.module("http11"), OURS.module("datastructures").Headers
+    body = b"x" * 16_000_000  # more than the system takes at once
+
+    def process_request(connection: Any, request: Any) -> Any:
+        return http11.Response(200, "OK", headers(), body)
+
+    async def scenario() -> None:
+        async with OURS.serve(process_request=process_request, logger=silent()) as server:
+            reader, writer = await ask_and_send_ahead(server, b"")
+            await reader.readuntil(END)
+            (opening,) = server._leaving
+            unsent = opening.transport.get_write_buffer_size()
+            received = 0
+            while opening.transport.get_write_buffer_size() == unsent:
+                received += len(await reader.read(100_000))
+            if closes:
+                server.close()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            opening._timer._on_timer()
+            assert opening.transport.is_closing() == closes
+            while not closes and (data := await reader.read(100_000)):
+                received += len(data)
+            assert received == len(body) or closes
+            writer.close()
+
+    run(scenario())
+
+
 def test_eager_hooks() -> None:
     """A task that is done as soon as it is made is not one that is awaited when the connection is lost."""
     if not hasattr(asyncio, "eager_task_factory"):

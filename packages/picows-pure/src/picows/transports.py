@@ -92,6 +92,10 @@ class Lingering:
         """It has ended."""
         self._timer.cancel()
 
+    def hurry(self) -> None:
+        """From now on progress does not count: it is aborted when the patience that it has is over."""
+        self._unsent = 0
+
     def _on_timer(self) -> None:
         unsent = self._transport.get_write_buffer_size()
         if unsent < self._unsent:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from picows.server import MAX_SENT_AHEAD
+from picows.transports import Lingering
 
 from .._answering import refuse_while_closing
 from ..http11 import Request, Response
@@ -85,7 +86,7 @@ class ServerOpening(Opening):
         self._server = server
         self._hooks = hooks
         self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Lingering | None = None
         self._task: asyncio.Task[None] | None = None
         self._response: Response | None = None
         self._has_bytes = False
@@ -284,7 +285,14 @@ class ServerOpening(Opening):
         """Give the client time to read the response."""
         self._end()
         if not self.transport.is_closing():
-            self._timer = self._loop.call_later(LINGER_S, self.transport.abort)
+            self._timer = Lingering(self._loop, self.transport, LINGER_S)
+            if self._server._is_closing:
+                self.hurry()
+
+    def hurry(self) -> None:
+        """The server closes: a refused client that reads slowly is not waited for."""
+        if self._timer is not None:
+            self._timer.hurry()
 
     def _cut_off(self) -> None:
         self._end()

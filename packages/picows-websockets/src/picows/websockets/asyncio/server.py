@@ -184,6 +184,8 @@ class Server:
         await asyncio.sleep(0)  # what was accepted before gets its connection_made
         for opening in list(self._openings):
             opening.turn_away()
+        for opening in self._leaving:
+            opening.hurry()
         if close_connections:
             closing = [asyncio.ensure_future(connection.close(code, reason)) for connection in self.connections]
             if closing:

@@ -38,7 +38,7 @@ from picows.handshake import ServerHandshake, check_upgrade_request, refusal
 from picows.http import WSUpgradeRequest, WSUpgradeResponse
 from picows.options import ConnectionOptions, resolve_logger
 from picows.server import LINGER_S, MAX_SENT_AHEAD
-from picows.transports import hang_up
+from picows.transports import Lingering, hang_up
 
 from .connection import Connection
 from .refusal import Denial, forbidden, header_pairs, server_error
@@ -88,7 +88,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._is_reading_paused = False
         self._is_writable = asyncio.Event()
         self._is_writable.set()
-        self._linger: asyncio.TimerHandle | None = None
+        self._linger: Lingering | None = None
 
     # --- uvicorn and the event loop, until the connection is accepted ---
 
@@ -324,7 +324,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Close so that the answer arrives."""
         transport = self._transport
         if not self._is_lost and not transport.is_closing() and self._linger is None and hang_up(transport):
-            self._linger = self._loop.call_later(LINGER_S, transport.abort)
+            self._linger = Lingering(self._loop, transport, LINGER_S)
 
     # --- the end ---
 
