@@ -24,7 +24,15 @@ LINES: Dict[str, Tuple[str, str]] = {
     "200": ("{host} refused with status 200: ", "is it a WebSocket server, and the path right?"),
     "401": ("{host} refused with status 401: ", "give credentials, in the URL or with --header 'Authorization: ...'"),
     "404": ("{host} refused with status 404: ", "check the path of the URL"),
+    "426": (
+        "{host} refused with status 426: a proxy between may take the Upgrade header away, ",
+        "or it speaks another version of the protocol",
+    ),
     "503": ("{host} refused with status 503: ", "it is overloaded or in maintenance: try again later"),
+    "505": (
+        "{host} refused with status 505: a proxy between may speak HTTP/1.0 with it: ",
+        "it must be told to speak HTTP/1.1",
+    ),
     "redirected": (
         "the host name of nowhere.invalid (redirected there by {host}) cannot be resolved",
         ": check its spelling and your network",

@@ -35,6 +35,11 @@ LINES: dict[str, tuple[str, str]] = {
     "200": ("HTTP 200", "Is it a WebSocket server, and the path right?"),
     "401": ("HTTP 401", "Give credentials: ws://USER:PASSWORD@HOST/PATH."),
     "404": ("HTTP 404", "Check the path."),
+    "426": (
+        "HTTP 426",
+        "A proxy between may take the Upgrade header away, or it speaks another version of the protocol.",
+    ),
+    "505": ("HTTP 505", "A proxy between may speak HTTP/1.0 with it: it must be told to speak HTTP/1.1."),
     "503": ("HTTP 503", "It is overloaded or in maintenance: try again later."),
     "redirected": ("Name or service not known", "Check the spelling of the host's name, and your network."),
     "smtp": ("did not receive a valid HTTP response", _SERVER),

@@ -26,12 +26,13 @@ STATUS_HINTS = {
     401: "give credentials, in the URL or with --header 'Authorization: ...'",
     403: "it may want credentials or another origin: see --header",
     404: "check the path of the URL",
-    426: "it speaks another version of the protocol",
+    426: "a proxy between may take the Upgrade header away, or it speaks another version of the protocol",
     429: "it has had too many requests: wait, and try again",
     500: "see the server's log",
     502: "the gateway does not reach the server behind it",
     503: "it is overloaded or in maintenance: try again later",
     504: "the server behind the gateway does not answer",
+    505: "a proxy between may speak HTTP/1.0 with it: it must be told to speak HTTP/1.1",
 }
 
 
