@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from fixtures.peers import RawPeer, accept_value, header_of
@@ -391,6 +391,27 @@ async def test_factory_that_raises(net: Net) -> None:
     with pytest.raises(KeyError, match="mine"):
         await net.connect(factory, server)
     await remote.disconnected.wait()
+
+
+async def test_factory_that_raises_stop_iteration(net: Net) -> None:
+    """Of `next(...)`, say. A coroutine cannot raise it, and a future does not take it."""
+    server = await net.serve(lambda request: Echo())
+    listeners: Iterator[Any] = iter(())
+    with pytest.raises(RuntimeError, match="factory raised StopIteration") as caught:
+        await net.connect(lambda *args: next(listeners), server)
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
+async def test_a_timeout_of_others_is_not_logged_as_ours(local: Net, caplog: pytest.LogCaptureFixture) -> None:
+    def factory(request: Any, response: Any) -> Any:
+        raise asyncio.TimeoutError("of the factory")
+
+    caplog.set_level(logging.INFO)
+    server = await local.serve(lambda request: Echo())
+    with pytest.raises(asyncio.TimeoutError, match="of the factory"):
+        await local.connect(factory, server)
+    assert "connected, local" in caplog.text
+    assert "was not open" not in caplog.text
 
 
 async def test_factory_whose_first_typeerror_is_raised(local: Net) -> None:

@@ -119,6 +119,10 @@ class ClientOpening:
         return refusal
 
     def _fail(self, exc: BaseException) -> None:
+        if isinstance(exc, StopIteration):  # futures refuse it, and coroutines make the same of it
+            failure = RuntimeError("the listener factory raised StopIteration")
+            failure.__cause__ = exc
+            exc = failure
         self.done.set_exception(exc)
         if self._protocol is not None:
             self._protocol.transport.underlying_transport.close()
@@ -414,13 +418,19 @@ async def ws_connect(
     if connector.proxy is not None:
         check_tls_in_tls(connector.loop, connector.proxy, parsed, connector.use_aiofastnet)
     try:
-        async with timeout_after(timeout_s):
+        async with timeout_after(timeout_s) as clock:
             return await connector.connect(parsed, headers, max_redirects)
     except asyncio.TimeoutError:
         if connector.refusal is not None:
             raise connector.refusal from None
-        options.logger.log(logging.INFO, "%s was not open within %s s", parsed.safe_url, timeout_s)
+        if _has_expired(clock):  # else it is the operating system's (ETIMEDOUT), or the factory's
+            options.logger.log(logging.INFO, "%s was not open within %s s", parsed.safe_url, timeout_s)
         raise
+
+
+def _has_expired(clock: Any) -> bool:
+    expired = clock.expired  # a method of asyncio's, a property of async_timeout's
+    return bool(expired() if callable(expired) else expired)
 
 
 def _check_path(path: Any, proxy: Any, socket_factory: Any) -> Optional[str]:
