@@ -417,8 +417,9 @@ async def ws_connect(
     connector.kwargs = _check_kwargs(kwargs, parsed)
     if connector.proxy is not None:
         check_tls_in_tls(connector.loop, connector.proxy, parsed, connector.use_aiofastnet)
+    clock = timeout_after(timeout_s)
     try:
-        async with timeout_after(timeout_s) as clock:
+        async with clock:
             return await connector.connect(parsed, headers, max_redirects)
     except asyncio.TimeoutError:
         if connector.refusal is not None:
@@ -426,6 +427,8 @@ async def ws_connect(
         if _has_expired(clock):  # else it is the operating system's (ETIMEDOUT), or the factory's
             options.logger.log(logging.INFO, "%s was not open within %s s", parsed.safe_url, timeout_s)
         raise
+    finally:
+        del clock  # it has the task, and the traceback this frame: a cycle
 
 
 def _has_expired(clock: Any) -> bool:
