@@ -287,3 +287,33 @@ def test_server_steps_alone() -> None:
         return results
 
     assert run(OURS) == run(THEIRS)
+
+
+STEPS: dict[str, Callable[[Library, Any, Any], object]] = {
+    "accept": lambda library, protocol, request: protocol.send_response(protocol.accept(request)),
+    "reject": lambda library, protocol, request: protocol.send_response(protocol.reject(403, "no")),
+    "eof": lambda library, protocol, request: protocol.receive_eof(),
+    "fail": lambda library, protocol, request: protocol.fail(1011, "x"),
+}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    ["eof accept", "eof reject", "accept accept", "reject reject", "accept eof accept", "eof fail", "accept eof fail"],
+)
+def test_what_comes_too_late(steps: str) -> None:
+    """A response to a client that has left, or a second one, is refused, and opens nothing; fail() does nothing."""
+
+    def show(library: Library) -> Any:
+        protocol = library.server.ServerProtocol()
+        protocol.receive_data(request())
+        (event,) = protocol.events_received()
+        seen: list[Any] = []
+        for step in steps.split():
+            try:
+                STEPS[step](library, protocol, event)
+            except AssertionError:  # InvalidState is one
+                seen.append(f"{step} raises")
+        return seen, protocol.state.name, protocol.close_code, protocol.eof_sent
+
+    assert show(OURS) == show(THEIRS)

@@ -294,9 +294,9 @@ class Protocol(Named):
 
         Raises:
             ProtocolError: as in `send_close`.
-            InvalidState: the connection is closed; or a client's was never established.
+            InvalidState: a client's connection is closed, or was never established; servers may always call it.
         """
-        if self._state is CLOSED or (self._state is CONNECTING and self.side is CLIENT):
+        if self.side is CLIENT and (self._state is CLOSED or self._state is CONNECTING):
             raise self._invalid_state()
         if self._state is OPEN and code != CloseCode.ABNORMAL_CLOSURE:
             close = Close(code, reason)

@@ -25,6 +25,7 @@ from .exceptions import (
     InvalidMethod,
     InvalidOrigin,
     InvalidProtocol,
+    InvalidState,
     InvalidUpgrade,
     NegotiationError,
     RequestLineTooLong,
@@ -145,8 +146,16 @@ class ServerProtocol(OpeningProtocol):
         return Response(status.value, status.phrase, headers, body)
 
     def send_response(self, response: Response) -> None:
-        """Send a response: with status 101 the connection is open, otherwise it ends."""
+        """Send a response: with status 101 the connection is open, otherwise it ends.
+
+        Raises:
+            InvalidState: the client has left, or there was a response already.
+        """
         status, reason = response.status_code, response.reason_phrase
+        if status == 101 and self._state is not CONNECTING:
+            raise self._invalid_state()
+        if status != 101 and self.eof_sent:
+            raise InvalidState("the writing side is shut down already")
         self._log_head(">", f"HTTP/1.1 {status} {reason}", response.headers, response.body)
         self.writes.append(response.serialize())
         if status == 101:
