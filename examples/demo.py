@@ -177,16 +177,13 @@ async def demo(size: int, seconds: Optional[float]) -> None:
         await introduce(client)
         await measure(client, size, seconds, summary)
 
-    try:
+    async with server:  # whatever happens, it says goodbye to its connection at the end
         print(f"  ws://{host}:{port}: server and client in one process, one thread, one event loop; Ctrl-C to end\n")
         transport, client = await ws_connect(PingPongListener, f"ws://{host}:{port}/")
         assert isinstance(client, PingPongListener)
         await until_interrupted(work(client))
         transport.send_close(WSCloseCode.OK)
         await transport.wait_disconnected()
-    finally:
-        server.close()
-        await server.wait_closed()
     if summary.count:
         print(row("all", summary.count, summary.seconds, summary.percentiles_us()))
         print(f"\n  {summary.count:,} round trips in {summary.seconds:.1f} s, closed with {int(WSCloseCode.OK)}")

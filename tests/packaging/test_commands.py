@@ -141,6 +141,21 @@ def test_the_demo_ends_by_itself(engine: Any) -> None:
     assert re.search(r"^ +all +[1-9][\d,]*( +\d+\.\d){3}$", done.stdout, re.MULTILINE)
 
 
+def test_the_demo_ends_without_a_reader(engine: Any) -> None:
+    """`./dev demo | head -4`: what fails while a connection is open does not wait for it."""
+    command = [sys.executable, "-u", "examples/demo.py", "--loop", "asyncio"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=on_engine(engine)
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert any("client sends" in line for line in iter(process.stdout.readline, ""))
+            process.stdout.close()
+            assert process.wait(20) == 1
+        finally:
+            process.kill()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to the whole console group")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_the_demo_ends_at_ctrl_c(engine: Any, loop: str) -> None:
