@@ -15,8 +15,8 @@ from typing import Any, Callable, Dict
 from process import ENDS, RUBBISH
 from rig import Client, Report, Server, arguments, echo, engines, mib, say_goodbye, upgrade
 
-#: For what is made once, and of uvloop and the allocator.
-WARM_UP = 500
+#: For what is made once, and of uvloop and the allocator: some thousands of closing connections wait at a time.
+WARM_UP = 5000
 KEPT = ("objects", "fds", "tasks", "loggers")
 
 
