@@ -56,7 +56,7 @@ def test_limits_that_were_left_out() -> None:
     queues = [queue_limits(limits) for limits in (16, (16, 2), (None, 4), 0, None, (None, None))]
     assert queues == [(16, 4), (16, 2), (16, 4), (1, 0), None, None]
     buffers = [write_limits(limits) for limits in (16, (None, 4), 0, (None, None))]
-    assert buffers == [{"high": high, "low": low} for high, low in ((16, 4), (16, 4), (0, 0), (None, None))]
+    assert buffers == [(16, 4), (16, 4), (0, 0), (None, None)]
 
 
 @pytest.mark.parametrize("proxy", [False, 0, b"http://127.0.0.1:1", b"", []], ids=repr)

@@ -378,7 +378,7 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
     def _on_made(self, transport: Any) -> None:
         """The TCP connection exists."""
         self._asyncio_transport = transport
-        transport.set_write_buffer_limits(**write_limits(self._write_limit))
+        transport.set_write_buffer_limits(*write_limits(self._write_limit))
 
     def _prepare(self) -> None:
         """The opening handshake is complete: arrange what it agreed on, before the engine takes over."""

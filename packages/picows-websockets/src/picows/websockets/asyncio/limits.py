@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Hashable
+
 from picows.options import check_size
 
 from .._limits import check_limits
@@ -22,22 +25,34 @@ def check_options(max_size: object, max_queue: object, write_limit: object) -> N
     for limit in _pair("max_size", max_size, True):
         if limit is not None:
             check_size("max_size", limit)
-    queue_limits(max_queue)
-    write_limits(write_limit)
+    _in_order("max_queue", max_queue, True)
+    _in_order("write_limit", write_limit, False)
 
 
 def queue_limits(max_queue: object) -> int | None | tuple[int, int]:
     """`max_queue` for the engine. Raises as `check_options`."""
+    return _queue_limits(tuple(max_queue) if isinstance(max_queue, list) else max_queue)
+
+
+def write_limits(write_limit: object) -> tuple[int | None, int | None]:
+    """`write_limit` for `set_write_buffer_limits`: high and low. Raises as `check_options`."""
+    return _write_limits(tuple(write_limit) if isinstance(write_limit, list) else write_limit)
+
+
+# Each connection asks these, nearly always what the last one has asked. 1 and True are not the same.
+
+
+@functools.lru_cache(maxsize=16, typed=True)
+def _queue_limits(max_queue: Hashable) -> int | None | tuple[int, int]:
     high, low = _in_order("max_queue", max_queue, True)
     if high is None or low is None:
         return None
     return max(high, 1), low  # with less, the engine would never read
 
 
-def write_limits(write_limit: object) -> dict[str, int | None]:
-    """Arguments of `set_write_buffer_limits`. Raises as `check_options`."""
-    high, low = _in_order("write_limit", write_limit, False)
-    return {"high": high, "low": low}
+@functools.lru_cache(maxsize=16, typed=True)
+def _write_limits(write_limit: Hashable) -> tuple[int | None, int | None]:
+    return _in_order("write_limit", write_limit, False)
 
 
 def _in_order(name: str, limits: object, may_be_none: bool) -> tuple[int | None, int | None]:
@@ -50,8 +65,6 @@ def _in_order(name: str, limits: object, may_be_none: bool) -> tuple[int | None,
 
 def _pair(name: str, limits: object, may_be_none: bool) -> tuple[int | None, int | None]:
     """One limit alone, or two."""
-    if type(limits) is int:  # nearly always, and each connection asks
-        return limits, None
     pair = limits if isinstance(limits, (tuple, list)) else (limits, None)
     if not may_be_none and limits is None or not all(each is None or isinstance(each, int) for each in pair):
         raise TypeError(f"{name} must be an int or a pair of int or None, got {limits!r}")
