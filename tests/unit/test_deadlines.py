@@ -28,6 +28,8 @@ class Loop:
     def __init__(self) -> None:
         self.now = 100.0
         self.timers: List[tuple[float, Callable[[], None]]] = []
+        self.soon: List[Callable[[], None]] = []
+        self.is_closed = False
 
     def time(self) -> float:
         return self.now
@@ -35,6 +37,17 @@ class Loop:
     def call_at(self, when: float, callback: Callable[[], None]) -> object:
         self.timers.append((when, callback))
         return Handle(self.timers, self.timers[-1])
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        if self.is_closed:
+            raise RuntimeError("Event loop is closed")
+        self.soon.append(callback)
+
+    def turn(self) -> None:
+        """Run what was to come soon."""
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
 
     def run_until(self, when: float) -> None:
         """Run what is due until then."""
@@ -93,6 +106,7 @@ def test_thousands_that_come_and_go_share_one_timer(loop: Loop, expired: List[st
         deadlines.discard(str(number))
         assert loop.timers == timers
     deadlines.discard("1000")
+    loop.turn()
     assert (loop.timers, expired) == ([], [])
     deadlines.add("again")
     loop.run_until(loop.now + 10)
@@ -114,13 +128,53 @@ def test_no_timer_is_left_when_nobody_is(loop: Loop, expired: List[str], deadlin
     for name in "ab":
         deadlines.add(name)
     deadlines.discard("b")
+    loop.turn()
     assert len(loop.timers) == 1
     deadlines.discard("a")
+    loop.turn()
     assert loop.timers == []
     deadlines.discard("a")
+    assert loop.soon == []
     deadlines.add("c")
     loop.run_until(loop.now + 10)
     assert (loop.timers, expired) == ([], ["c"])
+
+
+def test_one_that_comes_in_the_same_turn_takes_the_timer_over(
+    loop: Loop, expired: List[str], deadlines: Deadlines[str]
+) -> None:
+    deadlines.add("first")
+    timers = list(loop.timers)
+    for number in range(3):
+        deadlines.discard("first" if number == 0 else str(number - 1))
+        deadlines.add(str(number))
+    assert len(loop.soon) == 1
+    loop.turn()
+    assert (loop.timers, loop.soon) == (timers, [])
+    deadlines.discard("2")
+    loop.turn()
+    assert (loop.timers, expired) == ([], [])
+
+
+def test_the_timer_may_fire_before_that_turn(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    deadlines.add("a")
+    deadlines.discard("a")
+    loop.run_until(110)
+    assert (loop.timers, expired) == ([], [])
+    deadlines.add("b")
+    loop.turn()
+    assert len(loop.timers) == 1
+    loop.run_until(120)
+    assert expired == ["b"]
+
+
+def test_a_loop_that_is_closed(loop: Loop, expired: List[str], deadlines: Deadlines[str]) -> None:
+    for name in "ab":
+        deadlines.add(name)
+        loop.is_closed = True
+        deadlines.discard(name)
+        assert (loop.timers, list(deadlines)) == ([], [])
+        loop.is_closed = False
 
 
 @pytest.mark.parametrize("timeout_s", [None, float("inf")])
