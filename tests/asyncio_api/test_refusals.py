@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Type
 
 import pytest
 from fixtures.peers import OPENING_KEY, accept_value, header_of, request_head
@@ -234,10 +234,20 @@ class Boom(Exception):
     """What a factory raises."""
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
-async def test_W10_factory_that_raises(net: Net, is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
+class NoException(BaseException):
+    """What pytest.fail and other libraries raise: no `except Exception` stops it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "is_async"),
+    [(Boom, False), (Boom, True), (NoException, False), (NoException, True), (asyncio.CancelledError, False)],
+    ids=["function", "coroutine", "function-BaseException", "coroutine-BaseException", "function-CancelledError"],
+)
+async def test_W10_factory_that_raises(
+    net: Net, error: Type[BaseException], is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     def factory(request: Any) -> Any:
-        raise Boom("password=hunter2")
+        raise error("password=hunter2")
 
     async def async_factory(request: Any) -> Any:
         factory(request)
@@ -248,7 +258,7 @@ async def test_W10_factory_that_raises(net: Net, is_async: bool, caplog: pytest.
     assert b"hunter2" not in head
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.exc_info is not None
-    assert isinstance(record.exc_info[1], Boom)
+    assert isinstance(record.exc_info[1], error)
     assert record.name.startswith("picows.server")
 
 

@@ -83,6 +83,31 @@ def test_process_response_sees_what_the_error_of_process_request_became(is_async
     assert b"X-Status: 500\r\n" in answer
 
 
+class NoException(BaseException):
+    """What pytest.fail and other libraries raise: no `except Exception` stops it."""
+
+
+@pytest.mark.parametrize("where", ["process_request", "process_response"])
+@pytest.mark.parametrize(
+    ("error", "is_async"),
+    [(NoException, False), (NoException, True), (asyncio.CancelledError, False)],
+    ids=["sync-BaseException", "async-BaseException", "sync-CancelledError"],
+)
+def test_a_client_is_answered_whatever_a_hook_raises(where: str, error: type[BaseException], is_async: bool) -> None:
+    """websockets lets it wait, until its `open_timeout`, and longer."""
+
+    def failing(*args: Any) -> None:
+        raise error
+
+    async def scenario() -> bytes:
+        async with OURS.serve(logger=lines.logger, **{where: hook_of(failing, is_async)}) as server:
+            return await ask(server, GET)
+
+    lines = Lines()
+    assert run(scenario()).startswith(b"HTTP/1.1 500 ")
+    assert any(f"ERROR {where} failed" in line for line in lines.lines)
+
+
 @pytest.mark.parametrize("bug", [ValueError("of the factory"), KeyError("x")], ids=["ValueError", "KeyError"])
 def test_a_bug_of_an_extension_is_answered_and_logged(bug: Exception) -> None:
     async def scenario(library: Library) -> Any:

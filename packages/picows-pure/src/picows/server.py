@@ -36,6 +36,8 @@ WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[
 MAX_SENT_AHEAD = 64 * 1024
 #: An answer of so many bytes is in the system's buffer at once, also below TLS, where that cannot be asked.
 SMALL_ANSWER = 16 * 1024
+#: What a user's function may raise that is not about its client: the event loop ends with it, or a coroutine is closed.
+LEAVES_THE_LOOP = (SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 class _ServerSettings:
@@ -128,7 +130,9 @@ class ServerOpening:
             if not isinstance(answer, settings.listener_class) and inspect.isawaitable(answer):
                 self._task = settings.loop.create_task(self._await_answer(answer))
                 return
-        except Exception as exc:
+        except LEAVES_THE_LOOP:
+            raise
+        except BaseException as exc:  # of a future that was cancelled, say: the loop would cut the client off
             self._on_factory_error(exc)
             return
         self._answer(answer)
@@ -141,7 +145,9 @@ class ServerOpening:
                 self._log(logging.INFO, "the listener factory was cancelled")
                 self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))
             raise
-        except Exception as exc:
+        except LEAVES_THE_LOOP:
+            raise
+        except BaseException as exc:  # pytest.fail's, say: nobody else will answer
             self._on_factory_error(exc)
             return
         finally:
@@ -149,7 +155,7 @@ class ServerOpening:
         if not self._is_over:
             self._answer(answer)
 
-    def _on_factory_error(self, exc: Exception) -> None:
+    def _on_factory_error(self, exc: BaseException) -> None:
         if not self._is_over:
             self._log(logging.ERROR, "the listener factory raised", exc_info=exc)
             self._send(WSUpgradeResponse.create_error_response(HTTPStatus.INTERNAL_SERVER_ERROR))

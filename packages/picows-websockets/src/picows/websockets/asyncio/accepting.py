@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from picows.server import MAX_SENT_AHEAD
+from picows.server import LEAVES_THE_LOOP, MAX_SENT_AHEAD
 from picows.transports import Lingering
 
 from .._answering import refuse_while_closing
@@ -202,7 +202,9 @@ class ServerOpening(Opening):
     def _call(self, name: str, hook: Callable[..., Any], *args: Any) -> Any:
         try:
             return hook(*args)
-        except Exception as exc:
+        except LEAVES_THE_LOOP:
+            raise
+        except BaseException as exc:  # of a future that was cancelled, say: the loop would cut the client off
             return _Failed(exc)
 
     def _then(self, name: str, answer: Any, step: Callable[[Response | None], None]) -> None:
@@ -222,7 +224,9 @@ class ServerOpening(Opening):
                 self._read_on()
                 self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, _SEE_LOG)
             raise
-        except Exception as exc:
+        except LEAVES_THE_LOOP:
+            raise
+        except BaseException as exc:
             answer = _Failed(exc)
         self._task = None
         if not self._is_over:
@@ -323,5 +327,5 @@ class _Failed:
 
     __slots__ = ("exc",)
 
-    def __init__(self, exc: Exception) -> None:
+    def __init__(self, exc: BaseException) -> None:
         self.exc = exc
