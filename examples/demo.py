@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import platform
 import signal
 import sys
@@ -31,6 +32,7 @@ from picows import (
 
 PERCENTILES = (50.0, 99.0, 99.9)
 WINDOW_S = 1.0
+MAX_SIZE = 10 * 1024 * 1024  # what `max_frame_size` is by default
 TICKS_PER_US = 10  # the summary keeps round-trip times in tenths of a microsecond
 
 
@@ -220,8 +222,8 @@ def parse_arguments(argv: Optional[List[str]]) -> Dict[str, Any]:
     parser.add_argument("--size", type=int, default=256, help="bytes per message (default: %(default)s)")
     parser.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto", help="default: %(default)s")
     arguments = parser.parse_args(argv)
-    if arguments.size < 0:
-        parser.error(f"--size is {arguments.size}, it must be 0 or more")
+    if not 0 <= arguments.size <= MAX_SIZE:
+        parser.error(f"--size is {arguments.size}, it must be 0 to {MAX_SIZE}")
     if arguments.seconds is not None and arguments.seconds <= 0:
         parser.error(f"--seconds is {arguments.seconds}, it must be more than 0")
     return vars(arguments)
@@ -230,6 +232,8 @@ def parse_arguments(argv: Optional[List[str]]) -> Dict[str, Any]:
 def main(argv: Optional[List[str]] = None) -> None:
     arguments = parse_arguments(argv)
     loop_name, new_loop = find_loop(arguments["loop"])
+    # A message that is larger than the system's buffers waits in ours: a warning for each would be noise here.
+    logging.getLogger("picows").setLevel(logging.ERROR)
     implementation = getattr(picows, "__impl__", "unknown")
     print(
         f"picows {picows.__version__}, implementation {implementation}, on {loop_name}, "

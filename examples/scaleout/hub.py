@@ -92,8 +92,8 @@ class Member(WSMessageListener):
         elif len(self._queue) < self._max_queue:
             self._queue.append(message)
         elif self._drops:
+            self._queue.append(message)  # first: the queue of --max-queue 0 is empty
             self._queue.popleft()
-            self._queue.append(message)
             self._dropped += 1
         else:
             self._queue.clear()

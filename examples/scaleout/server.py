@@ -164,6 +164,10 @@ def parse(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument("--max-queue", type=int, default=1000, help="messages that may wait for one client")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    for name, least in (("processes", 1), ("max-queue", 0)):
+        number = getattr(options, name.replace("-", "_"))
+        if number < least:
+            parser.error(f"--{name} is {number}, it must be {least} or more")
     if options.backplane == "none" and options.processes > 1 and not options.worker:
         log.warning("without a backplane a message reaches only the connections of the process that gets it")
     return options

@@ -239,13 +239,19 @@ class HeldPubSub:
             yield await self._events.get()
 
 
-def test_a_subscription_while_redis_is_being_connected() -> None:
-    pytest.importorskip("redis", reason="redis is not installed: pip install redis")
-    spec = importlib.util.spec_from_file_location("scaleout_backplane", SERVER.with_name("backplane.py"))
+def load(name: str) -> Any:
+    """A module of the example."""
+    spec = importlib.util.spec_from_file_location(f"scaleout_{name}", SERVER.with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_a_subscription_while_redis_is_being_connected() -> None:
+    pytest.importorskip("redis", reason="redis is not installed: pip install redis")
+    module = load("backplane")
 
     async def main() -> None:
         backplane = module.RedisBackplane(print, "redis://127.0.0.1:1")
@@ -377,6 +383,30 @@ def test_slow_client(policy: str) -> None:
 
     with serving("--slow", policy, "--max-queue", "10") as server:
         run(main)
+
+
+@pytest.mark.parametrize("max_queue", [0, 1])
+def test_what_a_slow_client_loses(max_queue: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a queue too; test_slow_client shows that it is told."""
+    monkeypatch.setitem(sys.modules, "backplane", load("backplane"))
+    hub = load("hub")
+
+    async def main() -> None:
+        member = hub.Member(hub.Hub(), max_queue, True)
+        member.is_full = True
+        for number in range(3):
+            member.send_or_keep(b"%d" % number)
+        assert (list(member._queue), member._dropped) == ([b"2"] * max_queue, 3 - max_queue)
+
+    run(main)
+
+
+@pytest.mark.parametrize("arguments", [["--max-queue", "-1"], ["--processes", "0"]], ids=["max-queue", "processes"])
+def test_numbers_that_cannot_be(arguments: List[str]) -> None:
+    done = subprocess.run([sys.executable, str(SERVER), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    name, number = arguments
+    assert done.stderr.rstrip().endswith(f"{name} is {number}, it must be {int(number) + 1} or more")
 
 
 @pytest.mark.parametrize(

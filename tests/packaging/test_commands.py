@@ -141,6 +141,15 @@ def test_the_demo_ends_by_itself(engine: Any) -> None:
     assert re.search(r"^ +all +[1-9][\d,]*( +\d+\.\d){3}$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("size", ["-1", "10485761"])
+def test_the_demo_says_which_sizes_it_can_send(size: str) -> None:
+    """More than `max_frame_size` would be the end of its connection."""
+    command = [sys.executable, "examples/demo.py", "--size", size]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"--size is {size}, it must be 0 to 10485760\n")
+
+
 def test_the_demo_ends_without_a_reader(engine: Any) -> None:
     """`./dev demo | head -4`: what fails while a connection is open does not wait for it."""
     command = [sys.executable, "-u", "examples/demo.py", "--loop", "asyncio"]
