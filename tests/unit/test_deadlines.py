@@ -205,6 +205,23 @@ def test_one_that_expires_may_end_others_and_begin_new_ones(loop: Loop) -> None:
     assert ended == ["a", "c", "later"]
 
 
+def test_those_that_begin_anew_do_not_delay_the_others(loop: Loop) -> None:
+    """As pings do, which the connections of a loop send at different times."""
+    fired = []
+
+    def on_expired(name: str) -> None:
+        fired.append((name, loop.now))
+        deadlines.add(name)
+
+    deadlines: Deadlines[str] = Deadlines(loop, 10, on_expired)
+    for name in "abc":
+        deadlines.add(name)
+        loop.run_until(loop.now + 3)
+    loop.run_until(128)
+    assert fired == [("a", 110), ("b", 113), ("c", 116), ("a", 120), ("b", 123), ("c", 126)]
+    assert len(loop.timers) == 1
+
+
 def test_an_exception_does_not_stop_the_others(loop: Loop) -> None:
     ended = []
 

@@ -26,7 +26,16 @@ class Deadlines(Generic[T]):
         on_expired: called with the one whose time is over. It has been removed before.
     """
 
-    __slots__ = ("__weakref__", "_deadlines", "_is_resting", "_on_expired", "_timer", "loop", "timeout_s")
+    __slots__ = (
+        "__weakref__",
+        "_deadlines",
+        "_is_firing",
+        "_is_resting",
+        "_on_expired",
+        "_timer",
+        "loop",
+        "timeout_s",
+    )
 
     def __init__(self, loop: Any, timeout_s: Optional[float], on_expired: Callable[[T], object]) -> None:
         self.timeout_s = math.inf if timeout_s is None else timeout_s
@@ -35,6 +44,8 @@ class Deadlines(Generic[T]):
         self._deadlines: dict[T, float] = {}
         self._timer: Any = None
         self._is_resting = False
+        #: The timer has fired, and is set again when everybody was called whose time is over.
+        self._is_firing = False
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._deadlines)
@@ -42,7 +53,7 @@ class Deadlines(Generic[T]):
     def add(self, one: T) -> None:
         """From now on its time is running. It must not be there already."""
         deadline = self._deadlines[one] = self.loop.time() + self.timeout_s
-        if self._timer is None and deadline != math.inf:
+        if self._timer is None and deadline != math.inf and not self._is_firing:
             self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def discard(self, one: T) -> None:
@@ -69,14 +80,17 @@ class Deadlines(Generic[T]):
             if deadline > now:
                 break
             expired.append(one)
+        # One that is added again, as for the next ping, is later than those that still wait.
+        self._is_firing = True
         try:
             for one in expired:
                 # The end of one may have been the end of others.
                 if self._deadlines.pop(one, None) is not None:
                     self._on_expired(one)
         finally:
+            self._is_firing = False
             first = next(iter(self._deadlines.values()), None)
-            if first is not None and self._timer is None:
+            if first is not None:
                 self._timer = self.loop.call_at(first, self._on_timer)
 
 
