@@ -1,13 +1,15 @@
 """An accepted connection: the engine's message listener, in the messages of ASGI.
 
 Where the application closes, or the server shuts down, or a pong is missing, the connection is over for the
-application at once: what was queued can still be received, then comes `websocket.disconnect`. The engine goes on
-without the application until the peer's CLOSE has arrived.
+application at once: what was queued can still be received, then comes `websocket.disconnect`, and nothing else any
+more. The engine goes on without the application until the peer's CLOSE has arrived.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +30,10 @@ NO_STATUS = 1005
 _Listener: Any = engine.WSMessageListener
 
 
+class _Busy(Exception):
+    """Another task of the application is receiving."""
+
+
 class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at run time
     """See the top of the file.
 
@@ -45,6 +51,10 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         self._keepalive: Keepalive | None = None
         #: Code and reason of the disconnect, where they are not those of the peer's CLOSE.
         self._verdict: tuple[int, str] | None = None
+        #: What can be received before the disconnect, once no more is added.
+        self._rest: deque[str | bytes] | None = None
+        #: Tasks of the application that receive when another one is done with it.
+        self._turns: set[asyncio.Future[None]] = set()
         if deflate is not None:
             self._deflate = server_codec(deflate)
             self._use_codec(self._deflate)
@@ -53,13 +63,39 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
 
     async def receive(self) -> dict[str, Any]:
         """The next message, or `websocket.disconnect`, as often as it is asked for."""
-        try:
-            message = await self.recv()
-        except WSConnectionClosed:
-            return self._disconnect_event()
+        if self._rest is not None:
+            if not self._rest:
+                return self._disconnect_event()
+            message = self._rest.popleft()
+        else:
+            try:
+                message = await self.recv()
+            except WSConnectionClosed:
+                self._rest = deque()
+                return self._disconnect_event()
+            except _Busy:
+                return await self._receive_in_turn()
+            finally:
+                if self._turns:
+                    self._give_turns()
         if isinstance(message, str):
             return {"type": "websocket.receive", "text": message}
         return {"type": "websocket.receive", "bytes": message}
+
+    async def _receive_in_turn(self) -> dict[str, Any]:
+        """Receive after another task. That may also be a `receive` that was cancelled and does not know it yet."""
+        turn = self.transport._loop.create_future()
+        self._turns.add(turn)
+        try:
+            await turn
+        finally:
+            self._turns.discard(turn)
+        return await self.receive()
+
+    def _give_turns(self) -> None:
+        for turn in self._turns:
+            if not turn.done():
+                turn.set_result(None)
 
     async def send_event(self, event: dict[str, Any]) -> None:
         """Send a `websocket.send`; returns when there is room for more.
@@ -73,6 +109,8 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
             data = event.get("text")
             if not isinstance(data, str):
                 raise TypeError(f"websocket.send must have bytes, or text that is a str, got {type(data).__name__}")
+        elif isinstance(data, str):
+            raise TypeError("the bytes of a websocket.send must be bytes-like, got str")
         try:
             await self.send(data)
         except WSConnectionClosed as exc:
@@ -84,10 +122,17 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         Raises:
             ValueError: a code or a reason that must not be sent; the connection goes on.
         """
+        self._bid_farewell()  # a CLOSE for a violation may wait for this application, and comes first
         if not self.transport.is_close_frame_sent:
             self.transport.send_close(code, reason)
             self._finish(code, reason)
             await self.close()  # for the application it is lost: nothing to wait for, but reading goes on
+
+    def cut_off(self) -> None:
+        """The application has ended: so does a connection that nobody has closed, without a CLOSE."""
+        self._bid_farewell()
+        if not self.is_over:
+            self.transport.disconnect()
 
     @property
     def is_over(self) -> bool:
@@ -132,6 +177,9 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         self.transport._farewell(WSCloseCode.INTERNAL_ERROR, REASON.encode())
         self._finish(WSCloseCode.INTERNAL_ERROR, REASON)
 
+    def _concurrency_error(self, method: str) -> Exception:
+        return _Busy()
+
     def _on_pong(self, payload: bytes) -> None:
         if self._keepalive is not None:
             self._keepalive.on_pong(payload)
@@ -156,5 +204,20 @@ class Connection(_Listener):  # type: ignore[misc]  # the engine is chosen at ru
         self._stop_keepalive()
         self._verdict = int(code), reason
         _Listener.on_ws_disconnected(self, self.transport)
+        self._set_aside()
         if self._deflate is not None:  # the peer may go on sending
             self._use_codec(self._deflate)
+
+    def _set_aside(self) -> None:
+        """Take what is queued: what arrives from now on is not for the application."""
+        rest: deque[str | bytes] = deque()
+        while True:
+            try:
+                self.recv().send(None)  # it waits for nothing any more
+            except StopIteration as exc:
+                rest.append(exc.value)
+            except WSConnectionClosed:
+                self._rest = rest
+                return
+            except _Busy:  # the application is receiving, and has been woken
+                return

@@ -188,7 +188,11 @@ class WebSocketProtocol(asyncio.Protocol):
             result = await self._config.loaded_app(self._scope, self.receive, self.send)
         except ClientDisconnected:
             pass
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # SystemExit, too: one application must not end the server
+            if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
+                raise
             self._logger.exception("Exception in ASGI application\n")
         else:
             if not self._is_settled.is_set():
@@ -201,8 +205,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _end(self) -> None:
         """The application has nothing more to say. A connection that it has not closed is cut off, as by uvicorn."""
         if self._connection is not None:
-            if not self._connection.is_over:
-                self._connection.transport.disconnect()
+            self._connection.cut_off()
         elif self._denial is not None and self._denial.is_begun:
             self._hang_up()
         elif not self._is_settled.is_set():
@@ -210,12 +213,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     async def receive(self) -> Any:
         """ASGI's `receive`."""
-        if self._connection is not None:
-            return await self._connection.receive()
-        if not self._is_announced:
+        if not self._is_announced:  # the first event, also where it was accepted without that
             self._is_announced = True
             return {"type": "websocket.connect"}
-        await self._is_settled.wait()
+        if self._connection is None:
+            await self._is_settled.wait()
         if self._connection is not None:
             return await self._connection.receive()
         return dict(_GONE)
@@ -308,11 +310,11 @@ class WebSocketProtocol(asyncio.Protocol):
         if taking_over.error is not None:
             self._on_lost()
             raise ClientDisconnected from taking_over.error
+        if self._is_reading_paused:  # before `open`: from then on the engine pauses where too much waits to be received
+            transport.resume_reading()
         protocol.open(connection, handshake.request, handshake.response, handshake.remainder)
         if not self._is_writable.is_set() or transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]:
             protocol.pause_writing()  # the transport has told somebody else, and will tell the engine when it is over
-        if self._is_reading_paused:
-            transport.resume_reading()
 
     def _refuse(self, response: WSUpgradeResponse) -> None:
         self._is_settled.set()
@@ -347,6 +349,12 @@ class WebSocketProtocol(asyncio.Protocol):
             client = get_remote_addr(self._transport)
             prefix = f"{client[0]}:{client[1]} - " if client else ""
             self._logger.log(TRACE_LOG_LEVEL, "%sWebSocket connection %s", prefix, what)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled this task, as the server does when its patience is over."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Handshake(ServerHandshake):
