@@ -286,7 +286,7 @@ async def test_t15_recv_k_fails_under_the_drop_in(local: Net, engine: Any, monke
     """The client's k-th read of its socket, in its handshake too: what came before has been received."""
     library = load_drop_in(engine)
     # aiofastnet reads without Python's socket
-    monkeypatch.setitem(library.connect.__init__.__globals__, "resolve_aiofastnet", lambda wanted: False)
+    monkeypatch.setitem(library.connect.__init__.__globals__, "resolve_aiofastnet", lambda *_: False)
 
     async def talk(connection: Any) -> None:
         with contextlib.suppress(library.ConnectionClosed):

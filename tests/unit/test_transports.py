@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import ssl
 from types import SimpleNamespace
 from typing import Any, Iterator, Optional
 
@@ -46,6 +47,17 @@ def test_true_needs_it(is_there: bool) -> None:
     else:
         with pytest.raises(ValueError, match="aiofastnet cannot be imported: pip install aiofastnet"):
             resolve_aiofastnet(True)
+
+
+def test_it_has_no_tls_that_calls_python(is_there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSLKEYLOGFILE", raising=False)
+    plain, special = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+    special.sni_callback = lambda connection, name, context: None
+    assert resolve_aiofastnet(None, (None, True, plain)) is is_there
+    assert resolve_aiofastnet(None, (plain, special)) is False
+    monkeypatch.setenv("SSLKEYLOGFILE", "keys")
+    assert resolve_aiofastnet(None, (plain,)) is is_there
+    assert resolve_aiofastnet(None, (plain, None)) is False
 
 
 @pytest.mark.parametrize("value", [1, 0, "yes", []], ids=repr)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.compat import Library, assert_same, attempt, show_end, silent, skip_unless_comparable
+from fixtures.certificates import Certificates
+from fixtures.compat import Library, assert_same, attempt, show_end, silent, skip_unless_comparable, uri
 
 skip_unless_comparable()
 
@@ -122,3 +124,21 @@ def test_legacy_connections(end: str) -> None:
             return [await attempt(connection.recv()) for _ in range(2)], show_end(connection)
 
     assert_same(scenario)
+
+
+def test_tls_that_calls_back_into_python(tmp_path: Path) -> None:
+    """aiofastnet 1.2 crashes there."""
+    pytest.importorskip("trustme", reason="trustme makes the certificates and is not installed")
+
+    async def scenario(library: Library) -> Any:
+        names: list[str] = []
+        contexts = Certificates()  # of our own, because they are changed
+        contexts.server.sni_callback = lambda connection, name, context: names.append(name)
+        contexts.client.keylog_filename = str(tmp_path / library.root)
+        async with library.serve(ssl=contexts.server) as server:
+            address = uri(server, scheme="wss").replace("127.0.0.1", "localhost")
+            async with library.client.connect(address, ssl=contexts.client, proxy=None) as connection:
+                await connection.send("x")
+                return await connection.recv(), names, (tmp_path / library.root).read_text() != ""
+
+    assert assert_same(scenario) == ("x", ["localhost"], True)

@@ -357,7 +357,7 @@ async def ws_connect(
         read_buffer_init_size: bytes; has an effect only on loops that need a buffer for each connection (proactor).
         socket_factory: called with the URL (the proxy's, if there is one); returns a socket, or None for the usual way.
         use_aiofastnet: True uses aiofastnet's transports, False the loop's own, None aiofastnet's where it is
-            installed.
+            installed, and can do the TLS: it has no `sni_callback` and no `keylog_filename` (SSLKEYLOGFILE).
         open_timeout: see `websocket_handshake_timeout`.
         close_timeout: seconds that the server has to answer our CLOSE and to hang up; None is no limit.
         enable_auto_close: answer a CLOSE that the listener leaves unanswered.
@@ -413,7 +413,7 @@ async def ws_connect(
     connector.proxy_ssl_context = proxy_ssl_context
     connector.socket_factory = socket_factory
     connector.path = _check_path(path, proxy, socket_factory)
-    connector.use_aiofastnet = resolve_aiofastnet(use_aiofastnet)
+    connector.use_aiofastnet = resolve_aiofastnet(use_aiofastnet, (ssl_context, proxy_ssl_context))
     connector.kwargs = _check_kwargs(kwargs, parsed)
     if connector.proxy is not None:
         check_tls_in_tls(connector.loop, connector.proxy, parsed, connector.use_aiofastnet)

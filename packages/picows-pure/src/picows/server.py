@@ -317,8 +317,9 @@ async def ws_create_server(
     settings = _ServerSettings(loop, picked, ws_listener_factory, timeout_s)
     connections: Set[Any] = set()
 
-    use_it = resolve_aiofastnet(use_aiofastnet)
-    is_plain = not use_it and kwargs.get("ssl") is None
+    context = kwargs.get("ssl")
+    use_it = resolve_aiofastnet(use_aiofastnet, () if context is None else (context,))
+    is_plain = not use_it and context is None
 
     def make_protocol() -> Any:
         return picked.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)

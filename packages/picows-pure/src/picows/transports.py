@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
-from typing import Any, Awaitable, Callable, Optional
+import os
+import ssl
+import sys
+from typing import Any, Awaitable, Callable, Iterable, Optional
 
 from .accepting import accept_directly
 
@@ -27,12 +30,16 @@ def _import_aiofastnet() -> Any:
         return None
 
 
-def resolve_aiofastnet(use_aiofastnet: Optional[bool]) -> bool:
-    """True if aiofastnet is to be used; None uses it where it can be imported.
+def resolve_aiofastnet(use_aiofastnet: Optional[bool], contexts: Iterable[Any] = ()) -> bool:
+    """True if aiofastnet is to be used; None uses it where it can be imported, and where it can do the TLS.
+
+    Args:
+        use_aiofastnet: what the user wants.
+        contexts: of the TLS that connections may have. What is no SSLContext stands for the default one of clients.
 
     Raises:
         TypeError: neither a bool nor None.
-        ValueError: it was asked for and cannot be imported.
+        ValueError: it was asked for, and cannot be imported or cannot do the TLS.
     """
     if use_aiofastnet is not None and not isinstance(use_aiofastnet, bool):
         raise TypeError(f"use_aiofastnet must be True, False or None, got {type(use_aiofastnet).__name__}")
@@ -41,7 +48,24 @@ def resolve_aiofastnet(use_aiofastnet: Optional[bool]) -> bool:
     is_there = _import_aiofastnet() is not None
     if use_aiofastnet and not is_there:
         raise ValueError("use_aiofastnet=True, but aiofastnet cannot be imported: pip install aiofastnet")
+    if is_there:
+        obstacle = next(filter(None, map(_find_callback, contexts)), None)
+        if obstacle is not None:
+            if use_aiofastnet:
+                raise ValueError(f"use_aiofastnet=True, but its TLS has no {obstacle}, and would crash")
+            return False
     return is_there
+
+
+def _find_callback(context: Any) -> Optional[str]:
+    """What has OpenSSL call the ssl module, which looks for its SSLObject: aiofastnet 1.2 has none, a null pointer."""
+    if isinstance(context, ssl.SSLContext):
+        # The PSK callbacks of Python 3.13 cannot be seen.
+        names = "sni_callback", "keylog_filename", "_msg_callback"
+        return next((name for name in names if getattr(context, name, None) is not None), None)
+    if os.environ.get("SSLKEYLOGFILE") and not sys.flags.ignore_environment:
+        return "keylog_filename (SSLKEYLOGFILE)"
+    return None
 
 
 def loop_method(loop: asyncio.AbstractEventLoop, name: str, use_aiofastnet: bool) -> Callable[..., Any]:

@@ -178,7 +178,7 @@ class connect:
         self.create_connection_kwargs = kwargs
         self.connection: ClientConnection
         make_connection = ClientConnection if create_connection is None else create_connection
-        uses_aiofastnet = resolve_aiofastnet(None)
+        uses_aiofastnet = resolve_aiofastnet(None, (kwargs.get("ssl"), kwargs.get("proxy_ssl")))
         log = self.logger  # `factory` must not know us: we have it
         # By `protocol.debug`: the level of a logger may change between two connections.
         options = engine_options(True, max_size, False), engine_options(True, max_size, True)

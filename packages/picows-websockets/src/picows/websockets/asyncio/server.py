@@ -325,8 +325,9 @@ def serve(
     # By `protocol.debug`: the level of a logger may change between two connections.
     options = engine_options(False, max_size, False), engine_options(False, max_size, True)
     # Without TLS the loop's own transports are as fast, and need a third of the memory.
-    is_plain = kwargs.get("ssl") is None
-    uses_aiofastnet = not is_plain and resolve_aiofastnet(None)
+    context = kwargs.get("ssl")
+    is_plain = context is None
+    uses_aiofastnet = not is_plain and resolve_aiofastnet(None, (context,))
 
     def factory() -> Any:
         choose = None if select_subprotocol is None else _Selector(select_subprotocol)
