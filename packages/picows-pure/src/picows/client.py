@@ -369,7 +369,7 @@ async def ws_connect(
             WSHandshakeError.
         engine: the implementation; for tests.
         kwargs: passed to `loop.create_connection`: family, local_addr, happy_eyeballs_delay; and for wss
-            server_hostname, ssl_handshake_timeout.
+            server_hostname (instead of the host's name, also after a redirect), ssl_handshake_timeout.
 
     Returns:
         The transport, and the listener that the factory returned. Frames may have been delivered before.

@@ -83,8 +83,8 @@ class WSParsedURL:
 
     @property
     def tls_name(self) -> str:
-        """The name that a certificate must have: without the dot of the root (RFC 6066 3), without an IPv6 zone."""
-        return self.host.partition("%")[0].removesuffix(".")
+        """See the function `tls_name`."""
+        return tls_name(self.host)
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -99,6 +99,11 @@ class WSParsedURL:
     def __repr__(self) -> str:
         hidden = "" if self.username is None else ", username='***', password='***'"
         return f"{type(self).__name__}({self.safe_url!r}{hidden})"
+
+
+def tls_name(host: str) -> str:
+    """The name that a host's certificate must have: without the dot of the root (RFC 6066 3), without an IPv6 zone."""
+    return host.partition("%")[0].removesuffix(".")
 
 
 def parse_url(url: str, check_scheme: bool = True) -> WSParsedURL:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from picows.http_tunnel import hand_over
 from picows.proxy import connect_via_proxy
 from picows.transports import ADDRESS_OPTIONS, loop_method
-from picows.url import WSParsedURL, parse_url
+from picows.url import WSParsedURL, parse_url, tls_name
 
 from ..exceptions import ProxyError
 from ..headers import build_host
@@ -70,7 +70,7 @@ async def open_connection(
 def _arrange_tls(uri: WebSocketURI, kwargs: dict[str, Any]) -> None:
     if uri.secure:
         kwargs.setdefault("ssl", True)
-        kwargs.setdefault("server_hostname", uri.host)
+        kwargs.setdefault("server_hostname", tls_name(uri.host))
         if kwargs["ssl"] is None:
             raise ValueError("ssl=None is incompatible with a wss:// URI")
         if kwargs["ssl"] is True:
@@ -105,7 +105,7 @@ async def _open_via_proxy(
         return
     if proxy.scheme == "https":
         for_proxy.setdefault("ssl", True)
-        for_proxy.setdefault("server_hostname", proxy.host)
+        for_proxy.setdefault("server_hostname", tls_name(proxy.host))
         if for_proxy["ssl"] is None:
             raise ValueError("proxy_ssl=None is incompatible with an https:// proxy")
         if for_proxy["ssl"] is True:

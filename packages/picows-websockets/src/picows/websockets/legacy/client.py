@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, cast
 
+from picows.url import tls_name
+
 from .._redirects import without_credentials
 from ..client import ClientProtocol
 from ..datastructures import Headers, HeadersLike
@@ -302,10 +304,12 @@ class Connect:
         is_unix = kwargs.pop("unix", False)
         if is_unix or kwargs.get("sock") is not None:
             if kwargs.get("ssl"):
-                kwargs.setdefault("server_hostname", uri.host)
+                kwargs.setdefault("server_hostname", tls_name(uri.host))
             create = loop.create_unix_connection if is_unix else loop.create_connection
             _, protocol = await create(factory, **kwargs)
         else:
+            if kwargs.get("ssl") and "host" not in kwargs:
+                kwargs.setdefault("server_hostname", tls_name(uri.host))
             kwargs.setdefault("host", uri.host)
             kwargs.setdefault("port", uri.port)
             _, protocol = await loop.create_connection(factory, **kwargs)

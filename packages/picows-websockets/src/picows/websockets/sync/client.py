@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from picows.url import tls_name
+
 from .._connector import BaseConnector, local_uri, prepare_request
 from .._redirects import MAX_REDIRECTS as MAX_REDIRECTS
 from .._redirects import follow_redirect
@@ -217,7 +219,7 @@ class reconnect(BaseConnector[ClientConnection]):
 
     def enable_tls(self, sock: socket.socket, deadline: Deadline) -> socket.socket:
         """Add TLS to a TCP connection."""
-        return enable_tls(sock, self._tls_context(), self.server_hostname or self.ws_uri.host, deadline)
+        return enable_tls(sock, self._tls_context(), self.server_hostname or tls_name(self.ws_uri.host), deadline)
 
     def open_connection(self, deadline: Deadline) -> ClientConnection:
         """Connect, without following redirects."""

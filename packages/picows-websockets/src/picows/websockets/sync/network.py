@@ -10,6 +10,8 @@ import socket
 import ssl as ssl_module
 from typing import Any, Literal, NamedTuple, cast
 
+from picows.url import tls_name
+
 from .._proxy_answer import SOCKS_RESOLVES, ProxyAnswer
 from ..exceptions import InvalidProxyMessage, ProxyError
 from ..proxy import Proxy, get_proxy, parse_proxy, prepare_connect_request
@@ -140,7 +142,7 @@ def connect_http_proxy(
     sock = _connect(deadline, kwargs)
     try:
         if ssl is not None:
-            sock = enable_tls(sock, ssl, server_hostname or proxy.host, deadline)
+            sock = enable_tls(sock, ssl, server_hostname or tls_name(proxy.host), deadline)
         sock.settimeout(deadline.timeout())
         sock.sendall(prepare_connect_request(proxy, ws_uri, user_agent_header))
         read_connect_response(sock, deadline)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import trio
 
+from picows.url import tls_name
+
 from .._connector import BaseConnector, local_uri, prepare_request
 from .._redirects import MAX_REDIRECTS as MAX_REDIRECTS
 from .._redirects import follow_redirect
@@ -199,7 +201,7 @@ class connect(BaseConnector[ClientConnection]):
 
     async def enable_tls(self, stream: trio.abc.Stream) -> trio.abc.Stream:
         """Add TLS to a TCP connection."""
-        return await enable_tls(stream, self._tls_context(), self.server_hostname or self.ws_uri.host)
+        return await enable_tls(stream, self._tls_context(), self.server_hostname or tls_name(self.ws_uri.host))
 
     async def open_connection(self, nursery: trio.Nursery) -> ClientConnection:
         """Connect, without following redirects. The connection's tasks run in the nursery."""

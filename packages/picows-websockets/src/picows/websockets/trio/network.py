@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import trio
 
+from picows.url import tls_name
+
 from .._proxy_answer import SOCKS_RESOLVES, ProxyAnswer
 from ..exceptions import ProxyError
 from ..proxy import Proxy, get_proxy, parse_proxy, prepare_connect_request
@@ -122,7 +124,7 @@ async def connect_http_proxy(
     stream: trio.abc.Stream = await trio.open_tcp_stream(**kwargs)
     try:
         if ssl is not None:
-            stream = await enable_tls(stream, ssl, server_hostname or proxy.host)
+            stream = await enable_tls(stream, ssl, server_hostname or tls_name(proxy.host))
         await stream.send_all(prepare_connect_request(proxy, ws_uri, user_agent_header))
         answer = ProxyAnswer()
         while not answer.feed(bytes(await stream.receive_some(_CHUNK))):
