@@ -32,8 +32,10 @@ from picows.url import parse_url
         b"HTTP/1.1 200\r\n\r\n",
         b"HTTP/1.1 299 \r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * (MAX_HEAD_SIZE - 24) + b"\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\nA: b\r\n\r\nHTTP/1.1 100\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 8 + b"HTTP/1.1 200 OK\r\n\r\n",
     ],
-    ids=["usual", "HTTP/1.0", "no reason", "bytes behind the head", "longest head"],
+    ids=["usual", "HTTP/1.0", "no reason", "bytes behind the head", "longest head", "interim", "most interim"],
 )
 def test_accepted_answers(run: Runner, head: bytes) -> None:
     assert len(head) <= MAX_HEAD_SIZE
@@ -53,6 +55,9 @@ def test_accepted_answers(run: Runner, head: bytes) -> None:
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "403 Forbidden"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", "302 Found"),
         (b"HTTP/1.1 101 \r\n\r\n", "101"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 407 No\r\n\r\n", "407 No"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nSSH-2.0-x", "status line"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 9 + b"HTTP/1.1 200 OK\r\n\r\n", "100 Continue"),
         (b"HTTP/1.1 500 \x1b[31m\xff\r\n\r\n", r"500 \x1b[31m\xff"),
         (b"HTTP/2 200 OK\r\n\r\n", "status line"),
         (b"HTTP/1.1 20 OK\r\n\r\n", "status line"),
@@ -127,7 +132,7 @@ class ByteByByteProxy(HTTPProxy):
     """Writes each byte of its answer alone."""
 
     async def _confirm(self, writer: asyncio.StreamWriter) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\nA: \r \n\r\n\r\n":
+        for byte in b"HTTP/1.1 102 \r\nA: \r\n\r\nHTTP/1.1 200 OK\r\nA: \r \n\r\n\r\n":
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(0)

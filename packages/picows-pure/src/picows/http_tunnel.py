@@ -18,6 +18,7 @@ from collections.abc import Awaitable
 from typing import Any, Callable, Optional, cast
 
 from .errors import WSHandshakeEOFError, WSHandshakeError
+from .handshake import MAX_INTERIM_RESPONSES
 from .url import WSParsedURL
 
 #: A proxy's answer to CONNECT is at most this long, up to its empty line.
@@ -28,6 +29,8 @@ _ADDRESS_OPTIONS = frozenset(
     ("family", "proto", "flags", "local_addr", "happy_eyeballs_delay", "interleave", "all_errors")
 )
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})(?: ([^\r\n]*))?\r\n")
+#: Of a response that another one follows (RFC 9110 15.2). 101 would end HTTP on this connection.
+_INTERIM_STATUS = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r]")
 
 
 def import_python_socks() -> Any:
@@ -123,6 +126,7 @@ class _ConnectProtocol(asyncio.Protocol):
         self._authority = authority
         self._transport: Optional[asyncio.Transport] = None
         self._head = bytearray()
+        self._interim = 0
         self._is_done = False
         self._error: Optional[Exception] = None
         # Made only when somebody waits: an error in a future that nobody awaits would be logged.
@@ -150,11 +154,18 @@ class _ConnectProtocol(asyncio.Protocol):
             return  # belongs to the answer: the target does not speak before us
         searched = max(0, len(self._head) - 3)
         self._head += data
-        end = self._head.find(b"\r\n\r\n", searched)
-        if end + 4 > MAX_HEAD_SIZE or (end < 0 and len(self._head) > MAX_HEAD_SIZE):
-            self._fail(f"answered CONNECT {self._authority} with a head of more than {MAX_HEAD_SIZE} bytes")
-        elif end >= 0 or self._head[:7] != b"HTTP/1."[: len(self._head)]:
-            self._check_status()
+        while not self._is_done:
+            end = self._head.find(b"\r\n\r\n", searched)
+            if end + 4 > MAX_HEAD_SIZE or (end < 0 and len(self._head) > MAX_HEAD_SIZE):
+                self._fail(f"answered CONNECT {self._authority} with a head of more than {MAX_HEAD_SIZE} bytes")
+            elif end >= 0 and self._interim < MAX_INTERIM_RESPONSES and _INTERIM_STATUS.match(self._head):
+                self._interim += 1
+                del self._head[: end + 4]
+                searched = 0
+            elif end >= 0 or self._head[:7] != b"HTTP/1."[: len(self._head)]:
+                self._check_status()
+            else:
+                return
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._transport = None
