@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -126,3 +127,33 @@ def test_an_extension_of_the_users(compression: Any) -> None:
 
     theirs_and_ours = assert_same(scenario)
     assert theirs_and_ours[0] == ["hello", b"bytes", "", "x" * 1000]
+
+
+def test_an_extension_that_fails() -> None:
+    """Whoever receives learns of the error, and so does the log; the peer does not."""
+
+    async def scenario(library: Library) -> Any:
+        lines = Lines(logging.ERROR)
+        client, server = make_extension(library, [])
+
+        class Broken(type(server.process_request_params([], [])[1])):  # type: ignore[misc]
+            def decode(self, frame: Any, *, max_size: Any = None) -> Any:
+                raise ZeroDivisionError("of the user's")
+
+        server.process_request_params = lambda params, accepted_extensions: (params, Broken())
+        ended = asyncio.get_running_loop().create_future()
+
+        async def receive(connection: Any) -> None:
+            try:
+                await connection.recv()
+            except Exception as exc:
+                ended.set_result((str(exc), repr(exc.__cause__)))
+
+        options: dict[str, Any] = {"compression": None, "ping_interval": None}
+        async with library.serve(receive, extensions=[server], logger=lines.logger, **options) as listening:
+            async with library.connect(listening, extensions=[client], **options) as connection:
+                await connection.send("hello")
+                return await attempt(connection.recv()), show_end(connection), await ended, lines.lines
+
+    theirs_and_ours = assert_same(scenario)
+    assert theirs_and_ours[2][1] == """ZeroDivisionError("of the user's")"""

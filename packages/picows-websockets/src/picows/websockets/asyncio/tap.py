@@ -87,6 +87,9 @@ class Tap:
             connection._close_failing(CloseCode.INVALID_DATA, reason, _bare(exc))
         except ProtocolError as exc:
             connection._close_failing(CloseCode.PROTOCOL_ERROR, str(exc), _bare(exc))
+        except Exception as exc:  # out of an extension
+            connection.logger.error("parser failed", exc_info=exc)
+            connection._close_failing(CloseCode.INTERNAL_ERROR, "", _bare(exc))
 
     def _take(self, transport: Any, received: Any) -> None:
         connection = self._connection
