@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fixtures.compat import (
+    OURS,
     REQUEST,
     UPGRADE,
     Library,
@@ -17,6 +18,7 @@ from fixtures.compat import (
     assert_same,
     attempt,
     called,
+    run,
     seen,
     silent,
     skip_unless_comparable,
@@ -296,6 +298,61 @@ def test_serve_forever(by: str) -> None:
         return outcome, server.is_serving(), await attempt(connection.recv())
 
     assert_same(scenario)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_request_that_comes_while_the_server_closes(when: str) -> None:
+    async def scenario(library: Library) -> Any:
+        async with library.serve(logger=silent(), server_header=None) as server:
+            port = server.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            half, rest = (GET[:20], GET[20:]) if when == "before" else (b"", GET)
+            writer.write(half)
+            await ask(server, REQUESTS["no upgrade"], END)  # who came before has been accepted by then
+            server.close()
+            writer.write(rest + b"\r\n")
+            answer = await reader.read()
+            writer.close()
+        return answer.partition(b"\r\n")[0], answer.rpartition(END)[2]
+
+    assert assert_same(scenario)[0].startswith(b"HTTP/1.1 503 ")
+
+
+def test_refused_clients_that_leave_at_once_while_the_server_closes() -> None:
+    """Whichever of them it waits for first, it is not left waiting for another that has gone meanwhile."""
+
+    async def scenario() -> None:
+        server = await OURS.serve(logger=silent())
+        writers = []
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+            writer.write(REQUESTS["no upgrade"])
+            await reader.readuntil(END)
+            writers.append(writer)
+        server.close()
+        while all(opening._lost is None for opening in server._leaving):
+            await asyncio.sleep(0)
+        for writer in writers:
+            writer.transport.abort()
+        await server.wait_closed()
+
+    run(scenario())
+
+
+def test_a_client_that_asks_for_nothing_does_not_hold_up_the_end() -> None:
+    """websockets waits for its request, until `open_timeout`."""
+
+    async def scenario() -> bytes:
+        async with OURS.serve(logger=silent(), open_timeout=None) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+            await ask(server, REQUESTS["no upgrade"], END)  # who came before has been accepted by then
+            server.close()
+            answer = await reader.read()
+            writer.close()
+            await server.wait_closed()
+        return answer
+
+    assert run(scenario()).startswith(b"HTTP/1.1 503 ")
 
 
 def test_starting_later() -> None:

@@ -144,6 +144,8 @@ class ServerOpening(Opening):
 
     async def wait_lost(self) -> None:
         """Wait until a client that was refused has gone."""
+        if self._is_over and self._is_lost:  # while another one was waited for
+            return
         if self._lost is None:
             self._lost = self._loop.create_future()
         await self._lost
@@ -259,9 +261,9 @@ class ServerOpening(Opening):
     # The end
 
     def turn_away(self) -> None:
-        """The server closes: do not wait for a request. Hooks that look at one go on, and `_respond` refuses it."""
+        """The server closes: refuse a request before it comes. Hooks that look at one go on, and `_respond` refuses."""
         if not self._is_over and not self._has_request:
-            self._cut_off()
+            self._guarded(self._respond, refuse_while_closing(self._protocol))
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         self._guarded(self._respond, self._protocol.reject(status, text))
