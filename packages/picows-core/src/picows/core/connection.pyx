@@ -16,7 +16,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from .closing cimport WSCloseHandshake
 from .enums cimport WSMsgType
 from .pool cimport Pool, current_pool
-from .wire cimport is_secure
 
 from picows.closing import MAX_DISCARDED, QUIET_S
 from picows.enums import PICOWS_DEBUG_LL
@@ -50,7 +49,7 @@ cdef class Connection(Wire):
     @property
     def is_secure(self):
         """True over TLS."""
-        return is_secure(self.underlying_transport)
+        return <bint>self._is_secure
 
     @property
     def write_buffer_size(self):
@@ -343,7 +342,7 @@ cdef class Connection(Wire):
         self._pending_pong = self._go_on = None
         self._stop_auto_ping()
         self._drop_output()
-        if sys.version_info < (3, 11) and self.is_secure:
+        if sys.version_info < (3, 11) and self._is_secure:
             # asyncio's TLS transports of old warn that they were not closed where only the peer has closed.
             self.underlying_transport.close()
         if self._close_deadlines is not None:

@@ -29,11 +29,12 @@ cdef class MessageReceiver(MessageSender):
     # Layers above override these.
     cpdef _refuse_message(self)
     cpdef object _concurrency_error(self, method)
+    cpdef bint _has_ended_well(self) except -1
     cpdef bint _ends_iteration(self, exc) except -1
 
     cdef int _open_queue(self, max_queue) except -1
     cdef int _begin_receiving(self, str method) except -1
-    cdef object _new_reader(self)
+    cdef object _new_reader(self, bint iterates)
     cdef int _begin_burst(self) except -1
     cdef int _enqueue(self, Fragment fragment) except -1
     cdef bint _has_message(self) except -1

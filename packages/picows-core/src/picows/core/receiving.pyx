@@ -56,6 +56,10 @@ cdef class MessageReceiver(MessageSender):
         """What `method` raises while somebody else receives."""
         return RuntimeError("another recv is waiting for a message on this connection")
 
+    cpdef bint _has_ended_well(self) except -1:
+        """Whether `async for` ends now that the connection has, rather than raise `_closed_error()`."""
+        return self._ends_iteration(self._closed_error())
+
     cpdef bint _ends_iteration(self, exc) except -1:
         """Whether `async for` ends, rather than raise this exception of `recv`."""
         return isinstance(exc, WSConnectionClosed) and exc.code in _CLEAN_CODES
@@ -88,7 +92,7 @@ cdef class MessageReceiver(MessageSender):
         self._begin_receiving("recv")
         while not self._has_message():
             try:
-                await self._new_reader()
+                await self._new_reader(False)
             finally:
                 self._reader = None
         fragment = self._take_fragment()
@@ -121,7 +125,7 @@ cdef class MessageReceiver(MessageSender):
                 self._drop_rest_of_message()
             if self._head is None:
                 try:
-                    await self._new_reader()
+                    await self._new_reader(False)
                 finally:
                     self._reader = None
                 continue
@@ -158,21 +162,16 @@ cdef class MessageReceiver(MessageSender):
     async def _next(self):
         """`recv`, as `__anext__`."""
         cdef Fragment fragment
-        try:
-            self._begin_receiving("recv")
-            while not self._has_message():
-                try:
-                    await self._new_reader()
-                finally:
-                    self._reader = None
-            fragment = self._take_fragment()
-            if self._head is not None:
-                self._begin_burst()
-            return fragment.as_message(None)
-        except Exception as exc:
-            if self._ends_iteration(exc):
-                raise StopAsyncIteration from None
-            raise
+        self._begin_receiving("recv")
+        while not self._has_message():
+            try:
+                await self._new_reader(True)
+            finally:
+                self._reader = None
+        fragment = self._take_fragment()
+        if self._head is not None:
+            self._begin_burst()
+        return fragment.as_message(None)
 
     cdef int _begin_receiving(self, str method) except -1:
         if self._reader is not None or self._is_streaming:
@@ -180,12 +179,14 @@ cdef class MessageReceiver(MessageSender):
         self._asked += 1
         return 0
 
-    cdef object _new_reader(self):
+    cdef object _new_reader(self, bint iterates):
         """What to wait for where no fragment is there; whoever has waited removes it."""
         if self._burst:
             _end_burst(self.transport._pool, self._burst)
             self._burst = 0
         if self._is_lost:
+            if iterates and self._has_ended_well():
+                raise StopAsyncIteration
             raise self._closed_error()
         self._reader = new_waiter(_get_running_loop() if self.transport is None else self.transport._loop)
         return self._reader

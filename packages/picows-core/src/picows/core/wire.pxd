@@ -21,6 +21,7 @@ cdef class Wire:
         # The opening handshake, or the event loop's transport, holds bytes that must leave first.
         uint8_t _has_backlog
         uint8_t _coalesces
+        uint8_t _is_secure
         # The transport has a user, who may close it at any time.
         uint8_t _is_lent
         uint8_t _is_gathering
@@ -66,5 +67,4 @@ cdef class Wire:
 
 cdef char* room_in(output)
 cdef int end_batch(Pool pool) except -1
-cdef bint is_secure(transport) except -1
 cdef int tune_socket(transport, int fd) except -1

@@ -69,7 +69,8 @@ cdef class Wire:
         self._coalesces = coalesces
         # The opening handshake was written through the transport, which may not have sent it yet.
         self._has_backlog = True
-        if PICOWS_CAN_SEND and not is_secure(underlying_transport):
+        self._is_secure = _is_secure(underlying_transport)
+        if PICOWS_CAN_SEND and not self._is_secure:
             sock = underlying_transport.get_extra_info("socket")
             if sock is not None:
                 self._fd = sock.fileno()
@@ -317,7 +318,7 @@ cdef int end_batch(Pool pool) except -1:
     return 0
 
 
-cdef bint is_secure(transport) except -1:
+cdef bint _is_secure(transport) except -1:
     """True if the transport encrypts."""
     return transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
 

@@ -164,12 +164,19 @@ class Protocol(Named):
         """What to raise when a closed connection is used. Raises InvalidState while it is not closed."""
         if self._state is not CLOSED:
             raise InvalidState("connection isn't closed yet")
-        received, sent = self.close_rcvd, self.close_sent
-        is_ok = received is not None and sent is not None and {received.code, sent.code} <= OK_CLOSE_CODES
-        cls = ConnectionClosedOK if is_ok else ConnectionClosedError
-        exc = cls(received, sent, self.close_rcvd_then_sent)
+        cls = ConnectionClosedOK if self._is_closed_well() else ConnectionClosedError
+        exc = cls(self.close_rcvd, self.close_sent, self.close_rcvd_then_sent)
         exc.__cause__ = self.parser_exc
         return exc
+
+    def _is_closed_well(self) -> bool:
+        received, sent = self.close_rcvd, self.close_sent
+        return (
+            received is not None
+            and sent is not None
+            and received.code in OK_CLOSE_CODES
+            and sent.code in OK_CLOSE_CODES
+        )
 
     # Bytes in
 

@@ -302,6 +302,9 @@ class Connection(_Listener, Heads, Facts):  # type: ignore[misc]  # the engine i
             f"cannot call {method} while another coroutine is already running recv or recv_streaming"
         )
 
+    def _has_ended_well(self) -> bool:
+        return self.protocol._is_closed_well()
+
     def _ends_iteration(self, exc: BaseException) -> bool:
         return isinstance(exc, ConnectionClosedOK)
 
