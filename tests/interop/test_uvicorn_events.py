@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import Any, List, Tuple
 
 import pytest
@@ -154,6 +155,36 @@ async def test_an_application_does_not_end_the_server(kind: Any, caplog: pytest.
                 peer.write(request_head())
                 assert (await peer.read_head()).startswith(b"HTTP/1.1 500 ")
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [kind, kind]
+
+
+class ResetSocket:
+    """One whose peer has gone: its options cannot be set any more, on some systems."""
+
+    family = socket.AF_INET
+
+    def setsockopt(self, *args: Any) -> None:
+        raise OSError(22, "Invalid argument")
+
+    def fileno(self) -> int:
+        return -1
+
+
+async def test_the_engine_cannot_take_over() -> None:
+    async def script(session: Session) -> None:
+        await session.receive_event()
+        (connection,) = served.server.server_state.connections
+        connection._transport._extra["socket"] = ResetSocket()
+        for kind in ("accept", "send"):
+            with contextlib.suppress(OSError):
+                await session.send(kind)
+            await session.receive()
+
+    app = App(script)
+    async with Side("ours", ours.connect).serve(app) as served, served.raw_client() as peer:
+        peer.write(request_head())
+        await asyncio.wait_for(app.has_ended.wait(), 5)
+        await until(lambda: not served.server.server_state.tasks)
+    assert app.notes == [OSError, ("disconnect", 1006)] * 2
 
 
 @pytest.mark.parametrize("ends", ["close", "return"])

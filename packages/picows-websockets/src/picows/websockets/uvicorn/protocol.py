@@ -307,7 +307,8 @@ class WebSocketProtocol(asyncio.Protocol):
         transport.write(data)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        if taking_over.error is not None:
+        if taking_over.error is not None:  # such as a socket option that cannot be set once the peer has reset
+            self._connection = None
             self._on_lost()
             raise ClientDisconnected from taking_over.error
         if self._is_reading_paused:  # before `open`: from then on the engine pauses where too much waits to be received
