@@ -295,11 +295,12 @@ def test_closing_does_not_wait_for_requests() -> None:
                 accepted.set()
                 await super().handshake(*args)
 
-        async with serving(lib, echo, create_connection=Connection) as serves:
+        options = {"create_connection": Connection, "open_timeout": None}
+        async with trio.open_nursery() as nursery, serving(lib, echo, **options) as serves:
             stream = await trio.open_tcp_stream("127.0.0.1", serves.port)
             await accepted.wait()
-            await serves.server.aclose()
-            assert await stream.receive_some(100) == b""
+            nursery.start_soon(serves.server.aclose)
+            assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 503 ")
             await stream.aclose()
 
     run(scenario, library(OURS))

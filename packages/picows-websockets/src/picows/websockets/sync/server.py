@@ -199,7 +199,8 @@ class Server:
     ) -> None:
         """Stop listening, refuse handshakes in progress with HTTP 503, close connections, and wait for their handlers.
 
-        Idempotent. It may be called from a handler, whose end it does not wait for.
+        Clients whose request has not come are cut off instead. Idempotent. It may be called from a handler, whose end
+        it does not wait for.
 
         Args:
             close_connections: False leaves the connections alone; their handlers are waited for.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._answering import answering
+from .._answering import answering, refuse_while_closing
 from ..http11 import Request, Response
 from ..protocol import CLOSED, CONNECTING, Event
 from .link import BROKEN
@@ -61,6 +61,9 @@ async def accept(
                 protocol.receive_data(bytes(connection._sent_ahead))
                 connection._sent_ahead.clear()
                 early += protocol.events_received()
+    elif protocol.handshake_exc is None:  # the server closes: the request may be on its way
+        connection.response = refuse_while_closing(protocol)
+        protocol.send_response(connection.response)
     connection._writer.queue += protocol.data_to_send()
     await connection._writer.flush()
     return early
