@@ -125,8 +125,12 @@ def test_windows_out_of_range(bits: tuple[int, int]) -> None:
         THEIRS.deflate.PerMessageDeflate(False, False, *bits)
 
 
-@pytest.mark.parametrize("settings", [{"level": 99}, {"foo": 1}, {"memLevel": 9, "strategy": 1}])
-def test_wrong_settings_fail_early(settings: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"level": 99}, {"foo": 1}, {"memLevel": 9, "strategy": 1}, *({"memLevel": level} for level in (0, 10, "5", 5.0))],
+    ids=str,
+)
+def test_wrong_settings_fail_early(settings: dict[str, Any]) -> None:
     def run(library: Library) -> Any:
         return outcome(lambda: library.deflate.PerMessageDeflate(False, False, 15, 15, settings))
 

@@ -76,7 +76,9 @@ class PerMessageDeflate(Extension):
         self.remote_max_window_bits = remote_max_window_bits
         self.local_max_window_bits = local_max_window_bits
         self.compress_settings = compress_settings or {}
-        if set(self.compress_settings) - {"memLevel"}:
+        mem_level = self.compress_settings.get("memLevel", 8)
+        is_usual = type(mem_level) is int and 1 <= mem_level <= 9
+        if not is_usual or self.compress_settings.keys() - {"memLevel"}:
             self._new_compressor()  # so that a wrong setting fails here, not when the first message is sent
         self.decode_cont_data = False
         self._compressor: Any = None
