@@ -115,6 +115,48 @@ def test_what_is_refused_is_not_compressed(engine: Any, talk: Talk, kind: str, s
     assert engine.DeflateCodec(parameters, True, options).decompress(frame.payload, True) == message
 
 
+def refuse(data: Any) -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("size", [300, 100_000])
+def test_no_memory_to_send_what_was_compressed(engine: Any, talk: Talk, size: int) -> None:
+    """The context has it, and the peer could not decompress what is sent next: the connection ends."""
+    codec = engine.DeflateCodec(DeflateParameters(False, False, 15, 15), False, DeflateOptions(threshold=0))
+    connection = talk(codec=codec)
+    connection.wire.write = refuse
+    with pytest.raises(MemoryError):
+        send(connection, random.Random(1).randbytes(size))
+    assert connection.wire.calls == ["abort"]
+
+
+def test_no_memory_to_compress(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressor that has taken a part of a message is not used again."""
+
+    class Compressor:
+        def __init__(self, real: Any) -> None:
+            self.compress = real.compress
+            self.real = real
+
+        def flush(self, mode: int) -> bytes:
+            if is_poor:
+                raise MemoryError
+            return bytes(self.real.flush(mode))
+
+    parameters, options = DeflateParameters(False, False, 15, 15), DeflateOptions(threshold=0)
+    codec, peer = engine.DeflateCodec(parameters, False, options), engine.DeflateCodec(parameters, True, options)
+    real = codec._zlib.compressobj
+    monkeypatch.setattr(codec._zlib, "compressobj", lambda *args, **kwargs: Compressor(real(*args, **kwargs)))
+    is_poor = False
+    assert peer.decompress(codec.compress(b"one " * 100), True) == b"one " * 100
+    is_poor = True
+    with pytest.raises(MemoryError):
+        codec.compress(b"two " * 100)
+    is_poor = False
+    for message in (b"one two three " * 10, b"three " * 10):
+        assert peer.decompress(codec.compress(message), True) == message
+
+
 def test_a_buffer_that_is_not_contiguous(talk: Talk) -> None:
     connection = talk()
     with pytest.raises(BufferError):

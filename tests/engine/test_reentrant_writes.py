@@ -90,20 +90,87 @@ def test_W13_a_callback_cannot_take_the_buffer_away(connect: Any, client: bool) 
 
 @SIDES
 @pytest.mark.parametrize("method", ["send", "send_reuse_external_bytearray"])
-def test_W15_nothing_follows_the_end_that_a_callback_makes(connect: Any, client: bool, method: str) -> None:
+def test_W15_the_end_that_a_callback_makes_follows_the_frame_before_it(connect: Any, client: bool, method: str) -> None:
     def answer(transport: Any, frame: Any) -> None:
         transport.send(TEXT, "1")
         transport.send(TEXT, "gathered")
         if method == "send":
             transport.send(BINARY, bytes(BIG))
         else:
-            transport.send_reuse_external_bytearray(BINARY, bytearray(BIG), 14)
+            transport.send_reuse_external_bytearray(BINARY, bytearray(14 + BIG), 14)
 
     connection = connect(client=client, handlers={"on_ws_frame": answer})
     within_write(connection, 2, lambda: connection.transport.send_close(1000))
     connection.feed_frame(TEXT)
-    assert connection.plain() == [(TEXT, b"1"), (TEXT, b"gathered"), (CLOSE, close_payload(1000))]
+    assert connection.plain() == [
+        (TEXT, b"1"),
+        (TEXT, b"gathered"),
+        (BINARY, bytes(BIG)),
+        (CLOSE, close_payload(1000)),
+    ]
     assert connection.wire.written_late == []
+
+
+@SIDES
+@pytest.mark.parametrize("late", ["flushed", "large"])
+@pytest.mark.parametrize("method", ["send", "send_reuse_external_bytearray"])
+def test_F2_a_callback_sends_behind_the_large_frame_before_it(
+    connect: Any, client: bool, method: str, late: str
+) -> None:
+    """What was gathered and the large frame go to the transport in one piece: nothing comes between them."""
+    connection = connect(client=client)
+
+    def answer(transport: Any, frame: Any) -> None:
+        transport.send(TEXT, "1")
+        transport.send(TEXT, "gathered")
+        if method == "send":
+            transport.send(BINARY, b"first".ljust(BIG))
+        else:
+            transport.send_reuse_external_bytearray(BINARY, bytearray(14) + b"first".ljust(BIG), 14)
+
+    def act() -> None:
+        connection.transport.send(TEXT, "late!" if late == "flushed" else "late!".ljust(BIG))
+        connection.transport.flush()
+
+    connection.listener.handlers["on_ws_frame"] = answer
+    within_write(connection, 2, act)
+    connection.feed_frame(TEXT)
+    assert [payload[:5] for _, payload in connection.plain()] == [b"1", b"gathe", b"first", b"late!"]
+
+
+@SIDES
+def test_F2_a_transport_that_was_lent_gets_frames_in_the_order_of_the_calls(connect: Any, client: bool) -> None:
+    connection = connect(client=client)
+
+    def answer(transport: Any, frame: Any) -> None:
+        transport.send(TEXT, "1")
+        transport.send(TEXT, "gathered")
+        transport._lend_transport()
+        transport.send(TEXT, "2")
+        transport.send(TEXT, "3")
+
+    connection.listener.handlers["on_ws_frame"] = answer
+    within_write(connection, 2, lambda: connection.transport.send(TEXT, "late"))
+    connection.feed_frame(TEXT)
+    assert [payload for _, payload in connection.plain()] == [b"1", b"gathered", b"late", b"2", b"3"]
+
+
+def test_F2_a_batch_that_begins_within_the_end_of_one_lets_nothing_overtake(connect: Any, talk: Any) -> None:
+    """`recv` begins it; what another connection has gathered in the last batch has not left yet."""
+    messages = talk()
+    slow, other = connect(loop=messages.loop), connect(loop=messages.loop)
+    slow.listener.handlers["on_ws_frame"] = send_to(slow, other)
+    messages.feed(b"".join(messages.frame(TEXT, text) for text in ("a", "b", "c")))
+
+    def receive_and_send() -> None:
+        with pytest.raises(StopIteration):
+            messages.listener.recv().send(None)
+        other.transport.send(TEXT, "late")
+
+    within_write(slow, 2, receive_and_send)
+    slow.feed_frame(TEXT)
+    slow.loop.settle()
+    assert [payload for _, payload in other.plain()] == [b"0", b"1", b"2", b"late"]
 
 
 def test_F2_a_batch_that_begins_within_the_end_of_one_keeps_its_frames(connect: Any, talk: Any, engine: Any) -> None:

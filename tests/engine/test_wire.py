@@ -157,6 +157,69 @@ def test_G5_a_frame_that_the_socket_takes_in_part(connect: Any, pair: Any, clien
     assert frame.payload == payload
 
 
+def refuse(data: Any) -> None:
+    raise MemoryError
+
+
+@SIDES
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+@pytest.mark.parametrize("size", [30_000, 500_000, 2_000_000])
+def test_G5_no_memory_for_the_rest_of_a_frame(connect: Any, pair: Any, client: bool, kind: Any, size: int) -> None:
+    """The peer has got its beginning, and would read the next frame as the rest of it."""
+    ours, peers = pair
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    connection = connect(client=client, sock=ours)
+    connection.wire.write = refuse
+    with pytest.raises(MemoryError):
+        for _ in range(100):
+            connection.transport.send(BINARY, kind(size))
+    assert len(take(peers)) > 0
+    assert connection.wire.calls == ["abort"]
+    connection.loop.settle()
+    assert connection.events == ["connected", "disconnected"]
+
+
+@SIDES
+def test_G5_no_memory_for_a_whole_frame(connect: Any, pair: Any, client: bool) -> None:
+    """Nothing of it was sent: whoever has sent it is told so, and the connection goes on."""
+    ours, peers = pair
+    connection = connect(client=client, sock=ours)
+    filled = fill(ours)
+    write, connection.wire.write = connection.wire.write, refuse
+    with pytest.raises(MemoryError):
+        connection.transport.send(BINARY, b"lost")
+    connection.wire.write = write
+    connection.transport.send(BINARY, b"next")
+    assert connection.wire.calls == []
+    assert (take(peers), [frame.payload for frame in take_apart(connection.written())]) == (filled, [b"next"])
+
+
+@SIDES
+@pytest.mark.parametrize("size", [4, 40_000])
+def test_F2_no_memory_for_what_was_gathered(connect: Any, pair: Any, client: bool, size: int) -> None:
+    """Whoever has sent it was told that it is sent: it does not get lost in silence."""
+    ours, _ = pair
+    errors = []
+
+    def answer(transport: Any, frame: Any) -> None:
+        transport.send(TEXT, b"first")
+        fill(ours)
+        transport.send(TEXT, b"gathered")
+        connection.wire.write = refuse
+        try:
+            transport.send(BINARY, bytes(size))
+            transport.flush()
+        except MemoryError as exc:
+            errors.append(exc)
+
+    connection = connect(client=client, sock=ours, handlers={"on_ws_frame": answer})
+    connection.feed_frame(TEXT)
+    assert len(errors) == 1
+    assert connection.wire.calls == ["abort"]
+    connection.loop.settle()
+    assert connection.events[-1] == "disconnected"
+
+
 @SIDES
 @pytest.mark.parametrize("size", [5, 50_000])
 def test_G7_W15_an_error_of_the_socket_ends_the_connection_once(

@@ -129,8 +129,12 @@ class DeflateCodec:
         compressor = self._compressor
         if compressor is None:
             compressor = new_compressor(self)
-        head: bytes = compressor.compress(payload)
-        body: bytes = compressor.flush(zlib.Z_SYNC_FLUSH)
+        try:
+            head: bytes = compressor.compress(payload)
+            body: bytes = compressor.flush(zlib.Z_SYNC_FLUSH)
+        except BaseException:
+            self._compressor = None  # it has taken a part of what the peer will never get
+            raise
         if not self._sends_no_context:
             self._compressor = compressor
             self._sent.add(payload)

@@ -166,8 +166,12 @@ cdef class DeflateCodec:
         compressor = self._compressor
         if compressor is None:
             compressor = _new_compressor(self)
-        head = compressor.compress(payload)
-        body = compressor.flush(SYNC_FLUSH)
+        try:
+            head = compressor.compress(payload)
+            body = compressor.flush(SYNC_FLUSH)
+        except BaseException:
+            self._compressor = None  # it has taken a part of what the peer will never get
+            raise
         if not self._sends_no_context:
             self._compressor = compressor
             self._sent.add(payload)

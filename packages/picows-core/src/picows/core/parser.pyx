@@ -100,7 +100,7 @@ cdef class Parser:
             return self._pending
         if self._own_buffer is not None:
             return self._own_buffer
-        if self._pool.in_read:
+        if self._pool.in_read or self._pool.read_buffer is None:
             # A callback runs the loop (nest_asyncio): the batch that it belongs to lies in the shared buffer, and keeps it.
             self._pool.read_buffer = new_read_buffer(HEADROOM + READ_SIZE, HEADROOM)
         return self._pool.read_buffer
@@ -256,8 +256,10 @@ cdef class Parser:
     cdef int _leave_buffer(self, ReadBuffer buffer) except -1:
         """The user keeps something in this buffer: read into another one from now on."""
         if buffer is self._pool.read_buffer:
+            self._pool.read_buffer = None  # also where there is no memory for another one
             self._pool.read_buffer = new_read_buffer(HEADROOM + READ_SIZE, HEADROOM)
         elif buffer is self._own_buffer:
+            self._own_buffer = None
             self._own_buffer = new_read_buffer(buffer.capacity, HEADROOM)
         return 0
 

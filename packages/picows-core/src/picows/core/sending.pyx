@@ -173,15 +173,20 @@ cdef class MessageSender(WSListener):
             return 0
         # What the peer never gets must not become part of the context that it decompresses with.
         transport._check_thread("send")
-        if own is None:
-            transport.send(opcode, self._codec.compress(payload), True, True)
-        else:
-            payload = own._deflate(payload)
+        compressed = self._codec.compress(payload) if own is None else own._deflate(payload)
+        try:
+            if own is None:
+                transport.send(opcode, compressed, True, True)
+                return 0
+            payload = compressed
             size = PyBytes_GET_SIZE(payload) - TAIL_SIZE
             if size > JOIN_LIMIT:
                 transport.send(opcode, payload[:size], True, True)  # what is not copied must end where the frame does
             else:
                 transport._send_checked(opcode, FIN_RSV1 | opcode, PyBytes_AS_STRING(payload), size, None)
+        except Exception:
+            transport._abort()  # no memory: the context has what the peer will never get
+            raise
         return 0
 
     cdef WSTransport _get_transport(self):

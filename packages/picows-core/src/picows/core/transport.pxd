@@ -31,6 +31,9 @@ cdef class WSTransport(Connection):
     cdef int _send_frame(self, unsigned int first, const char* payload, Py_ssize_t size, object owner) except -1
     cdef bint _may_send_large(self) except -1
     cdef int _send_large(self, unsigned int first, const char* payload, Py_ssize_t size, object owner) except -1
+    cdef int _send_behind(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
+    ) except -1
     cdef int _send_masked_pieces(
         self, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
     ) except -1

@@ -19,7 +19,7 @@ from ._kernels cimport (
 from .closing cimport WSCloseInfo
 from .enums cimport WSMsgType
 from .pool cimport GATHER_LIMIT, SCRATCH_SIZE
-from .wire cimport JOIN_LIMIT, room_in
+from .wire cimport DIRECT, JOIN_LIMIT, LEAVES, room_in
 
 from picows.closing import close_payload as _close_payload
 from picows.enums import close_code as _close_code
@@ -262,31 +262,30 @@ cdef class WSTransport(Connection):
         cdef char* to
         cdef uint32_t key = 0
         cdef Py_ssize_t header
-        cdef bint gathers
+        cdef int gathers
         if size > JOIN_LIMIT:
             return self._send_large(first, payload, size, owner)
         if self._mask_bit:
             key = self._pool.next_key()
         header = picows_header_size(size, self._mask_bit)
         gathers = self._gathers()
-        to = self._gather(header + size) if gathers else self._pool.scratch
+        to = self._pool.scratch if gathers == DIRECT else self._gather(header + size)
         picows_write_header(<uint8_t*>to, first, size, self._mask_bit, key)
         if self._mask_bit:
             _kernels.mask(<uint8_t*>to + header, <const uint8_t*>payload, size, key)
         elif size:
             memcpy(to + header, payload, size)
-        if not gathers:
+        if gathers == DIRECT:
             self._write(to, header + size)
-        elif self._outbox_size >= GATHER_LIMIT:
-            self._flush()
+        elif gathers == LEAVES or self._outbox_size >= GATHER_LIMIT:
+            self._leave()
         if self._max_write_buffer_size >= 0:
             self._check_write_buffer()
         return 0
 
     cdef bint _may_send_large(self) except -1:
-        """Send what was gathered before a frame that is not gathered; False if a callback within has sealed the
-        connection."""
-        self._flush_before_large()
+        """Whether a frame that is not gathered may be sent: a callback within may have sealed the connection."""
+        self._mind_the_end()
         if self._is_sealed:
             self._log_sealed("send")
             return False
@@ -302,12 +301,36 @@ cdef class WSTransport(Connection):
         if self._mask_bit:
             key = self._pool.next_key()
         picows_write_header(<uint8_t*>header, first, size, self._mask_bit, key)
-        if self._mask_bit:
+        if not self._clear_the_way():
+            self._send_behind(header, header_size, payload, size, key)
+        elif self._mask_bit:
             self._send_masked_pieces(header_size, payload, size, key)
         else:
             self._write_parts(header, header_size, payload, size, owner)
         if self._max_write_buffer_size >= 0:
             self._check_write_buffer()
+        return 0
+
+    cdef int _send_behind(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
+    ) except -1:
+        """Give the transport what was gathered and a large frame as one object."""
+        cdef Py_ssize_t gathered = self._outbox_size
+        output = self._new_output(gathered + header_size + size)
+        cdef char* to = room_in(output)
+        memcpy(to, self._outbox, gathered)
+        memcpy(to + gathered, header, header_size)
+        to += gathered + header_size
+        if size and self._mask_bit:
+            _kernels.mask(<uint8_t*>to, <const uint8_t*>payload, size, key)
+        elif size:
+            memcpy(to, payload, size)
+        self._outbox_size = 0
+        try:
+            self._give_output(output, gathered + header_size + size)
+        except Exception:
+            self._tear(gathered)
+            raise
         return 0
 
     cdef int _send_masked_pieces(
@@ -336,13 +359,17 @@ cdef class WSTransport(Connection):
             else:
                 filled = 0
         if filled or done < size:
-            output = self._new_output(filled + size - done)
-            to = room_in(output)
-            memcpy(to, scratch, filled)
-            _kernels.mask(
-                <uint8_t*>to + filled, <const uint8_t*>payload + done, size - done, picows_rotate_key(key, done)
-            )
-            self._give_output(output, filled + size - done)
+            try:
+                output = self._new_output(filled + size - done)
+                to = room_in(output)
+                memcpy(to, scratch, filled)
+                _kernels.mask(
+                    <uint8_t*>to + filled, <const uint8_t*>payload + done, size - done, picows_rotate_key(key, done)
+                )
+                self._give_output(output, filled + size - done)
+            except Exception:
+                self._tear(header_size + done - filled)
+                raise
         return 0
 
     cdef int _send_in_place(self, unsigned int first, char* message, Py_ssize_t size) except -1:
@@ -358,17 +385,23 @@ cdef class WSTransport(Connection):
     cdef int _write_or_gather(self, const char* frame, Py_ssize_t header_size, Py_ssize_t size) except -1:
         """Send a frame that is complete: a header and a payload of `size` bytes."""
         cdef bint is_large = size > JOIN_LIMIT
+        cdef int gathers
         size += header_size
         if is_large:
             if not self._may_send_large():
                 return 0
-            self._write(frame, size)
-        elif self._gathers():
-            memcpy(self._gather(size), frame, size)
-            if self._outbox_size >= GATHER_LIMIT:
-                self._flush()
+            if self._clear_the_way():
+                self._write(frame, size)
+            else:
+                self._send_behind(frame, size, NULL, 0, 0)
         else:
-            self._write(frame, size)
+            gathers = self._gathers()
+            if gathers == DIRECT:
+                self._write(frame, size)
+            else:
+                memcpy(self._gather(size), frame, size)
+                if gathers == LEAVES or self._outbox_size >= GATHER_LIMIT:
+                    self._leave()
         if self._max_write_buffer_size >= 0:
             self._check_write_buffer()
         return 0

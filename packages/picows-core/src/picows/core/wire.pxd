@@ -8,6 +8,10 @@ ctypedef int (*FastWrite)(object transport, char* data, Py_ssize_t size) except 
 cdef enum:
     # Larger frames are not copied into one piece with others.
     JOIN_LIMIT = 32 * 1024
+    # What becomes of a write: see `_gathers`.
+    DIRECT = 0
+    GATHERED = 1
+    LEAVES = 2
 
 
 cdef class Wire:
@@ -40,7 +44,10 @@ cdef class Wire:
     cdef bint _leaves_at_once(self) except -1
     cdef int _mind_the_end(self) except -1
     cdef char* _gather(self, Py_ssize_t size) except NULL
-    cdef bint _gathers(self) except -1
+    cdef int _gathers(self) except -1
+    cdef int _leave(self) except -1
+    cdef bint _clear_the_way(self) except -1
+    cdef int _tear(self, Py_ssize_t sent) except -1
     cdef bint _may_write_directly(self) except -1
     cdef int _write(self, const char* data, Py_ssize_t size) except -1
     cdef int _write_parts(
@@ -56,7 +63,6 @@ cdef class Wire:
     cdef int _give_to_transport(self, const char* data, Py_ssize_t size) except -1
     cdef int _on_broken_socket(self) except -1
     cdef int _flush(self) except -1
-    cdef int _flush_before_large(self) except -1
     cdef int _end_batch(self, bint was_short) except -1
     cdef void _leave_outbox(self) noexcept
     cdef void _free_outbox(self) noexcept

@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from ._kernels cimport LIVE_OUTBOX, PICOWS_IS_DEBUG, count_live
 from .buffers cimport ReadBuffer
@@ -77,25 +77,36 @@ cdef class Wire:
                 picows_no_sigpipe(self._fd)
         return 0
 
-    cdef bint _gathers(self) except -1:
-        """True if this write waits for the end of the batch: all but the connection's first, and the first of a peer
-        that has many frames in flight."""
+    cdef int _gathers(self) except -1:
+        """What becomes of this write.
+
+        Returns:
+            GATHERED if it waits for the end of the batch: all but the connection's first, and the first of a peer that
+            has many frames in flight. LEAVES if it goes behind what was gathered, and all of that by `_leave()`: to
+            flush before would let a callback of the transport send something that overtakes it.
+        """
         cdef Pool pool = self._pool
         if self._is_lent and not self._leaves_at_once():
-            self._flush()
-            return False
+            return LEAVES if self._outbox_size else DIRECT
         if not pool.in_batch or not self._coalesces:
             # A callback within the end of a batch: not before what was gathered earlier.
-            return self._outbox_size != 0
+            return GATHERED if self._outbox_size else DIRECT
         if pool.burst_loop is not None and pool.burst_loop is not self._loop:
-            end_batch(pool)  # that loop was stopped before it came to that, and may never run again
-            return False
+            return LEAVES  # that loop was stopped before it came to that, and may never run again
         if self._batch != pool.batch:
             self._batch = pool.batch
-            if not (self._is_pipelined and pool.has_more_frames):
-                return False
+            # Something is gathered if a callback within the end of the last batch has begun this one.
+            if not (self._outbox_size or (self._is_pipelined and pool.has_more_frames)):
+                return DIRECT
         self._gathered += 1
-        return True
+        return GATHERED
+
+    cdef int _leave(self) except -1:
+        """Send what was gathered, now."""
+        cdef Pool pool = self._pool
+        if pool.burst_loop is not None and pool.burst_loop is not self._loop:
+            return end_batch(pool)
+        return self._flush()
 
     cdef bint _leaves_at_once(self) except -1:
         """True if what is gathered will reach the socket although the user of a transport that was lent closes it."""
@@ -156,7 +167,14 @@ cdef class Wire:
             if sent < 0:
                 return self._on_broken_socket()
             self._has_backlog = True
-        return self._give_to_transport(data + sent, size - sent)
+        if not sent:
+            return self._give_to_transport(data, size)
+        try:
+            self._give_to_transport(data + sent, size - sent)
+        except Exception:
+            self._tear(sent)
+            raise
+        return 0
 
     cdef int _write_parts(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, bytes owner
@@ -169,14 +187,18 @@ cdef class Wire:
             if sent < 0:
                 return self._on_broken_socket()
             self._has_backlog = sent < header_size + size
-        if owner is not None and self._is_fast_tls():
-            self.underlying_transport.writelines([PyBytes_FromStringAndSize(header, header_size), owner])
-        elif sent >= header_size and owner is not None:
-            # Bytes cannot change: the transport may keep them.
-            if sent < header_size + size:
-                self.underlying_transport.write(memoryview(owner)[sent - header_size:])
-        elif sent < header_size + size:
-            self._write_joined(header, header_size, payload, size, sent)
+        try:
+            if owner is not None and self._is_fast_tls():
+                self.underlying_transport.writelines([PyBytes_FromStringAndSize(header, header_size), owner])
+            elif sent >= header_size and owner is not None:
+                # Bytes cannot change: the transport may keep them.
+                if sent < header_size + size:
+                    self.underlying_transport.write(memoryview(owner)[sent - header_size:])
+            elif sent < header_size + size:
+                self._write_joined(header, header_size, payload, size, sent)
+        except Exception:
+            self._tear(sent)
+            raise
         return 0
 
     cdef Py_ssize_t _write_piece(self, const char* data, Py_ssize_t size) except -2:
@@ -240,17 +262,43 @@ cdef class Wire:
         self.underlying_transport.abort()
         return 0
 
+    cdef int _tear(self, Py_ssize_t sent) except -1:
+        """The rest of what was being sent is lost, for want of memory: where the peer has got a part of it, the next
+        frame would be read as the rest of this one."""
+        if sent:
+            self.underlying_transport.abort()
+        return 0
+
     cdef int _flush(self) except -1:
         """Send what was gathered."""
         cdef Py_ssize_t size = self._outbox_size
         if size:
             self._outbox_size = 0
-            self._write(self._outbox, size)
+            try:
+                self._write(self._outbox, size)
+            except Exception:
+                self._tear(size)  # whoever has sent that was told that it is sent
+                raise
         return 0
 
-    cdef int _flush_before_large(self) except -1:
-        self._mind_the_end()
-        return self._flush()
+    cdef bint _clear_the_way(self) except -1:
+        """Send what was gathered before a frame that is not gathered, through the socket alone.
+
+        Returns:
+            False if something is left, because only the transport could take it: a callback within that would send
+            what overtakes the frame. It is to be given to the transport together with the frame.
+        """
+        cdef Py_ssize_t sent
+        if not self._outbox_size:
+            return True
+        if not self._may_write_directly():
+            return False
+        sent = self._write_piece(self._outbox, self._outbox_size)
+        if sent < 0:
+            sent = self._outbox_size
+        self._outbox_size -= sent
+        memmove(self._outbox, self._outbox + sent, self._outbox_size)
+        return self._outbox_size == 0
 
     cdef int _end_batch(self, bint was_short) except -1:
         """Send what was gathered, and own no block between batches."""

@@ -162,5 +162,10 @@ class MessageSender(WSListener):
             # What the peer never gets must not become part of the context that it decompresses with.
             transport._check_thread("send")
             payload = codec.compress(payload)
-        transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
+        try:
+            transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
+        except Exception:
+            if is_compressed:
+                transport._abort()  # no memory: the context has what the peer will never get
+            raise
         return True

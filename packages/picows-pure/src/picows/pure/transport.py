@@ -207,7 +207,7 @@ class WSTransport(Connection):
             self._check_write_buffer()
 
     def _write_large(self, header: bytes, payload: Buffer) -> None:
-        self._wire.flush_before_large()
+        self._wire.mind_the_end()
         if self._is_sealed:  # by a callback, within
             self._log_sealed("send")
         else:

@@ -86,31 +86,35 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         """Write bytes that are one frame or several."""
+        # Where something was gathered, this goes behind it before all of it leaves: to flush before would let a
+        # callback of the transport send something that overtakes it.
         pool = self._pool
         if self.is_lent and not self._leaves_at_once():
-            self.flush()
+            if self._gathered_size:
+                self._gather(data)
+                self.flush()
+                return
         elif pool.in_batch and self.coalesce:
             if pool.burst_loop is not None and pool.burst_loop is not self._loop:
+                self._gather(data)
                 pool.end_batch()  # that loop was stopped before it came to that, and may never run again
-            elif self._batch == pool.batch:
-                if self._gathered is None:
-                    self._gathered = []
-                    pool.gathering.append(self)
+                return
+            is_first, self._batch = self._batch != pool.batch, pool.batch
+            # Something is gathered if a callback within the end of the last batch has begun this one.
+            if not is_first or self._gathered_size:
                 self._gather(data)
                 return
-            else:
-                self._batch = pool.batch
-        elif self._gathered_size:  # a callback within the end of a batch: not before what was gathered earlier
+        elif self._gathered_size:  # a callback within the end of a batch
             self._gather(data)
             return
         self._write_now(data)
 
     def _leaves_at_once(self) -> bool:
         """True if what is gathered will reach the socket although the user of a transport that was lent closes it."""
-        self._mind_the_end()
+        self.mind_the_end()
         return self._socket is not None and self._is_clear()
 
-    def _mind_the_end(self) -> None:
+    def mind_the_end(self) -> None:
         """If the user of a transport that was lent has closed it: what was sent before leaves (the socket is open until
         the next turn of the loop), what follows goes to the transport, which drops it."""
         if self.is_lent and self._socket is not None and self.transport.is_closing():
@@ -119,18 +123,27 @@ class Wire:
             self._socket = None
 
     def _gather(self, data: bytes) -> None:
-        assert self._gathered is not None
+        if self._gathered is None:
+            self._gathered = []
+            self._pool.gathering.append(self)
         self._gathered.append(data)
         self._gathered_size += len(data)
         if self._gathered_size >= GATHER_LIMIT:
             self.flush()
 
     def write_parts(self, header: bytes, payload: Buffer) -> None:
-        """Write one large frame, before which everything was flushed, without copying it if the socket takes it.
+        """Write one large frame behind what was gathered, without copying it if the socket takes it.
 
         `payload` may be changed by its owner as soon as this returns.
         """
         sent = 0
+        if self._gathered_size and (before := self._clear_the_way()):
+            try:
+                self.transport.write(b"".join((before, header, payload)))
+            except Exception:
+                self.transport.abort()
+                raise
+            return
         if self._socket is not None and self._is_clear():
             try:
                 sent = self._socket.sendmsg((header, payload), (), _NO_SIGNAL)
@@ -142,31 +155,59 @@ class Wire:
             self._backlog = sent < len(header) + len(payload)
             if not self._backlog:
                 return
-        if sent < len(header):
-            # In one piece: what a callback of the transport sends within the call must come behind the payload.
-            self.transport.write(b"".join((header[sent:], payload)))
-        else:
-            rest = memoryview(payload)[sent - len(header) :]
-            # The transport may keep what it is given: only bytes cannot change any more.
-            self.transport.write(rest if type(payload) is bytes else bytes(rest))
+        try:
+            if sent < len(header):
+                # In one piece: what a callback of the transport sends within the call must come behind the payload.
+                self.transport.write(b"".join((header[sent:], payload)))
+            else:
+                rest = memoryview(payload)[sent - len(header) :]
+                # The transport may keep what it is given: only bytes cannot change any more.
+                self.transport.write(rest if type(payload) is bytes else bytes(rest))
+        except Exception:
+            self._tear(sent)
+            raise
+
+    def _clear_the_way(self) -> bytes:
+        """Send what was gathered through the socket alone. Returns: what only the transport could take; a callback
+        within that would send what overtakes the frame that comes."""
+        gathered, self._gathered, self._gathered_size = b"".join(self._gathered or ()), [], 0
+        if self._socket is None or not self._is_clear():
+            return gathered
+        try:
+            sent = self._socket.send(gathered, _NO_SIGNAL)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # as in _write_now
+            self.transport.abort()
+            return b""
+        self._backlog = sent < len(gathered)
+        return gathered[sent:]
 
     def flush(self) -> None:
         """Send what was gathered."""
         if gathered := self._gathered:
             self._gathered = []
             self._gathered_size = 0
-            self._write_now(b"".join(gathered))
-
-    def flush_before_large(self) -> None:
-        """Send what was gathered, before a frame that is not gathered itself."""
-        self._mind_the_end()
-        self.flush()
+            self._write_gathered(gathered)
 
     def end_batch(self) -> None:
         """The batch has ended: send what was gathered and own no list between batches."""
         gathered, self._gathered, self._gathered_size = self._gathered, None, 0
         if gathered:
+            self._write_gathered(gathered)
+
+    def _write_gathered(self, gathered: List[bytes]) -> None:
+        try:
             self._write_now(b"".join(gathered))
+        except Exception:
+            self.transport.abort()  # whoever has sent that was told that it is sent
+            raise
+
+    def _tear(self, sent: int) -> None:
+        """The rest of what was being sent is lost, for want of memory: where the peer has got a part of it, the next
+        frame would be read as the rest of this one."""
+        if sent:
+            self.transport.abort()
 
     def has_unread_input(self) -> bool:
         """True if more has arrived than was read: closing the socket now would reset the connection."""
@@ -204,6 +245,10 @@ class Wire:
             if sent == len(data):
                 return
             self._backlog = True
-            self.transport.write(memoryview(data)[sent:])
+            try:
+                self.transport.write(memoryview(data)[sent:])
+            except Exception:
+                self._tear(sent)
+                raise
         else:
             self.transport.write(data)
