@@ -107,6 +107,20 @@ def test_bytes_are_logged_at_level_9(connect: Any, reading: str, opens: bool, ca
 
 
 @pytest.mark.parametrize("reading", ["buffered", "stream"])
+def test_W9_credentials_that_come_in_two_reads_are_not_logged(connect: Any, reading: str, caplog: Any) -> None:
+    caplog.set_level(PICOWS_DEBUG_LL)
+    head = b"GET /path HTTP/1.1\r\nAuthorization: Basic SECRET\r\nX-Shown: one\r\nCookie: SECRET\r\nX-Too: two\r\n"
+    for cut in range(1, len(head)):
+        caplog.clear()
+        connection = connect(reading=reading, opens=False)
+        connection.feed(head[:cut], head[cut:])
+        connection.loop.settle()
+        logged = "".join(record.getMessage() for record in caplog.records)
+        assert not any(part in logged for part in ("SEC", "CRE", "RET")), cut
+        assert "one" in logged or "two" in logged
+
+
+@pytest.mark.parametrize("reading", ["buffered", "stream"])
 def test_logging_bytes_does_not_change_what_is_read(connect: Any, reading: str, caplog: Any) -> None:
     caplog.set_level(PICOWS_DEBUG_LL)
     connection = connect(reading=reading)

@@ -272,6 +272,12 @@ def hide_credentials(head: bytes) -> bytes:
     return _LOCATION_CREDENTIALS.sub(rb"\1...@", _CREDENTIALS.sub(rb"\1: ...", head))
 
 
+def hide_rest_of_line(data: bytes) -> bytes:
+    """A further part of a head, for a log: the line that it begins within may be one that carries credentials."""
+    _, newline, rest = data.partition(b"\n")
+    return b"..." + newline + hide_credentials(rest)
+
+
 def header_tokens(headers: CIMultiDict[str], name: str) -> list[str]:
     """The elements of a list header, lower case, over all its lines (RFC 9110 5.6.1). Empty elements are left out."""
     elements = (element.strip(" \t").lower() for value in headers.getall(name, ()) for element in value.split(","))

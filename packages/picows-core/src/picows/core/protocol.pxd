@@ -13,6 +13,7 @@ cdef class Receiver(Parser):
         WSListener _listener
         uint8_t _is_open
         readonly bint _is_debug
+        bint _has_part_of_head
         uint8_t _auto_pong
         # The listener's on_ws_frame is a Python function.
         uint8_t _calls_python

@@ -27,7 +27,7 @@ from picows.abc import FrameRules
 from picows.closing import close_after, parse_close_payload, truncated_reason
 from picows.enums import PICOWS_DEBUG_LL
 from picows.errors import WSProtocolError
-from picows.http import hide_credentials
+from picows.http import hide_credentials, hide_rest_of_line
 
 
 cdef extern from "Python.h":
@@ -195,7 +195,10 @@ cdef class Receiver(Parser):
         buffer = self._pool.read_buffer if self._own_buffer is None else self._own_buffer
         if self._is_debug:
             received = PyBytes_FromStringAndSize(buffer.data + HEADROOM, nbytes)
-            self._transport._log_bytes("received", received if self._opening is None else hide_credentials(received))
+            if self._opening is not None:
+                received = (hide_rest_of_line if self._has_part_of_head else hide_credentials)(received)
+                self._has_part_of_head = True
+            self._transport._log_bytes("received", received)
         if self._is_open:
             self._unpack(buffer, nbytes)
         elif self._opening is not None:

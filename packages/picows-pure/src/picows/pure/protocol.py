@@ -16,7 +16,7 @@ from ..abc import EngineListener, FrameRules, Opening
 from ..closing import close_after, parse_close_payload, truncated_reason
 from ..enums import PICOWS_DEBUG_LL, WSMsgType
 from ..errors import WSProtocolError
-from ..http import WSUpgradeRequest, WSUpgradeResponse, hide_credentials
+from ..http import WSUpgradeRequest, WSUpgradeResponse, hide_credentials, hide_rest_of_line
 from ..options import ConnectionOptions
 from .closing import WSCloseInfo
 from .frame import CONTROL, WSFrame
@@ -46,6 +46,7 @@ class _Connection(LoopFollower):
         "_parser",
         "_registry",
         "_own_view",
+        "_has_part_of_head",
         "_is_debug",
     )
 
@@ -68,6 +69,7 @@ class _Connection(LoopFollower):
         self._thread_id = get_ident()
         self._own_view: Optional[memoryview] = None
         self._is_debug = options.logger.isEnabledFor(PICOWS_DEBUG_LL)
+        self._has_part_of_head = False
 
     # --- asyncio calls these ---
 
@@ -262,9 +264,13 @@ class _Connection(LoopFollower):
             transport._is_reading_paused = False
             self._process(b"")
 
+    def _hide(self, data: bytes) -> bytes:
+        hide, self._has_part_of_head = hide_rest_of_line if self._has_part_of_head else hide_credentials, True
+        return hide(data)
+
     def _receive(self, data: bytes) -> None:
         if self._is_debug and self.transport is not None:
-            self.transport._log_bytes("received", data if self._opening is None else hide_credentials(data))
+            self.transport._log_bytes("received", data if self._opening is None else self._hide(data))
         if self._opening is not None:
             self._opening.data_received(data)
         elif self._parser is not None:
