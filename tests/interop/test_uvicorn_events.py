@@ -26,6 +26,15 @@ scenarios = Scenarios({"our client": ours.connect, "their client": theirs.connec
 seen = scenarios.seen
 
 
+async def notes_on_hello(side: Side, script: Any) -> Any:
+    """What an application notes whose client says hello and waits for the end."""
+    app = App(script)
+    async with side.serve(app) as served, side.connect(served.url()) as client:
+        await client.send("hello")
+        await client.wait_closed()
+    return app.notes
+
+
 # --- receiving ---
 
 
@@ -36,11 +45,7 @@ async def accepted_before_connect_was_received(side: Side) -> Any:
         await session.receive()
         await session.receive()
 
-    app = App(script)
-    async with side.serve(app) as served, side.connect(served.url()) as client:
-        await client.send("hello")
-        await client.wait_closed()
-    return app.notes
+    return await notes_on_hello(side, script)
 
 
 @seen(["c", "d"])
@@ -75,11 +80,7 @@ async def receive_at_once_after_a_cancelled_one(side: Side) -> Any:
         receiving.cancel()
         await session.receive()
 
-    app = App(script)
-    async with side.serve(app) as served, side.connect(served.url()) as client:
-        await client.send("hello")
-        await client.wait_closed()
-    return app.notes
+    return await notes_on_hello(side, script)
 
 
 # Theirs say another code when the connection is lost.

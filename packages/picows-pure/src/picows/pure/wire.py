@@ -136,14 +136,11 @@ class Wire:
 
         `payload` may be changed by its owner as soon as this returns.
         """
-        sent = 0
-        if self._gathered_size and (before := self._clear_the_way()):
-            try:
-                self.transport.write(b"".join((before, header, payload)))
-            except Exception:
-                self.transport.abort()
-                raise
-            return
+        sent, owed = 0, self._gathered_size
+        if owed:
+            # One piece with the header: a callback of the transport would send something that overtakes the frame.
+            header = b"".join((*(self._gathered or ()), header))
+            self._gathered, self._gathered_size = [], 0
         if self._socket is not None and self._is_clear():
             try:
                 sent = self._socket.sendmsg((header, payload), (), _NO_SIGNAL)
@@ -164,24 +161,8 @@ class Wire:
                 # The transport may keep what it is given: only bytes cannot change any more.
                 self.transport.write(rest if type(payload) is bytes else bytes(rest))
         except Exception:
-            self._tear(sent)
+            self._tear(sent or owed)
             raise
-
-    def _clear_the_way(self) -> bytes:
-        """Send what was gathered through the socket alone. Returns: what only the transport could take; a callback
-        within that would send what overtakes the frame that comes."""
-        gathered, self._gathered, self._gathered_size = b"".join(self._gathered or ()), [], 0
-        if self._socket is None or not self._is_clear():
-            return gathered
-        try:
-            sent = self._socket.send(gathered, _NO_SIGNAL)
-        except BlockingIOError:
-            sent = 0
-        except OSError:  # as in _write_now
-            self.transport.abort()
-            return b""
-        self._backlog = sent < len(gathered)
-        return gathered[sent:]
 
     def flush(self) -> None:
         """Send what was gathered."""
@@ -200,13 +181,13 @@ class Wire:
         try:
             self._write_now(b"".join(gathered))
         except Exception:
-            self.transport.abort()  # whoever has sent that was told that it is sent
+            self._tear(len(gathered))
             raise
 
-    def _tear(self, sent: int) -> None:
+    def _tear(self, taken: int) -> None:
         """The rest of what was being sent is lost, for want of memory: where the peer has got a part of it, the next
-        frame would be read as the rest of this one."""
-        if sent:
+        frame would be read as the rest of this one, and who has sent what was gathered was told that it is sent."""
+        if taken:
             self.transport.abort()
 
     def has_unread_input(self) -> bool:

@@ -171,12 +171,7 @@ class Protocol(Named):
 
     def _is_closed_well(self) -> bool:
         received, sent = self.close_rcvd, self.close_sent
-        return (
-            received is not None
-            and sent is not None
-            and received.code in OK_CLOSE_CODES
-            and sent.code in OK_CLOSE_CODES
-        )
+        return received is not None and sent is not None and {received.code, sent.code} <= OK_CLOSE_CODES
 
     # Bytes in
 
