@@ -1,9 +1,9 @@
 # cython: binding=False, embedsignature.format=clinic
 """The life of one connection: what it knows of itself, how it pings, how it ends.
 
-`WSTransport` adds the sending. Everything runs in the thread of the connection's loop; a call from another thread is a
-RuntimeError. Once our CLOSE was sent or `disconnect()` was called nothing more reaches the wire: all `send*` methods are
-then silent no-ops.
+`FrameWriter` and `WSTransport` add the sending. Everything runs in the thread of the connection's loop; a call from
+another thread is a RuntimeError. Once our CLOSE was sent or `disconnect()` was called nothing more reaches the wire: all
+`send*` methods are then silent no-ops.
 """
 
 import asyncio

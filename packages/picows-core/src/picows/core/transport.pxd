@@ -1,14 +1,8 @@
-from libc.stdint cimport uint8_t, uint32_t
-
-from .connection cimport Connection
 from .enums cimport NoResult
+from .frame_writer cimport FrameWriter
 
 
-cdef class WSTransport(Connection):
-    cdef:
-        # RFC 6455 5.3: 0x80 on a client, which masks what it sends.
-        uint8_t _mask_bit
-
+cdef class WSTransport(FrameWriter):
     cpdef send(self, int msg_type, message, bint fin=*, bint rsv1=*, bint rsv2=*, bint rsv3=*)
     cpdef send_ping(self, message=*)
     cpdef send_pong(self, message=*)
@@ -27,18 +21,6 @@ cdef class WSTransport(Connection):
     cdef int _send_checked(
         self, int msg_type, unsigned int first, const char* payload, Py_ssize_t size, object owner
     ) except -1
-    cdef int _send_bytes(self, unsigned int first, bytes payload) except -1
-    cdef int _send_frame(self, unsigned int first, const char* payload, Py_ssize_t size, object owner) except -1
-    cdef bint _may_send_large(self) except -1
-    cdef int _send_large(self, unsigned int first, const char* payload, Py_ssize_t size, object owner) except -1
-    cdef int _send_behind(
-        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
-    ) except -1
-    cdef int _send_masked_pieces(
-        self, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
-    ) except -1
-    cdef int _send_in_place(self, unsigned int first, char* message, Py_ssize_t size) except -1
-    cdef int _write_or_gather(self, const char* frame, Py_ssize_t header_size, Py_ssize_t size) except -1
     cdef int _answer_ping(self, const char* payload, Py_ssize_t size) except -1
 
 

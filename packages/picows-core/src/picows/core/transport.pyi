@@ -1,25 +1,10 @@
-"""The sending half of a connection."""
-
-import asyncio
-from typing import Any
-
-from typing_extensions import disjoint_base
+"""What users send with."""
 
 from picows.abc import WSBuffer
-from picows.options import ConnectionOptions
 
-from .connection import Connection
+from .frame_writer import FrameWriter
 
-@disjoint_base
-class WSTransport(Connection):
-    def __init__(
-        self,
-        is_client_side: bool,
-        underlying_transport: asyncio.Transport,
-        logger: Any,
-        loop: asyncio.AbstractEventLoop,
-        options: ConnectionOptions | None = None,
-    ) -> None: ...
+class WSTransport(FrameWriter):
     def send(
         self,
         msg_type: int,

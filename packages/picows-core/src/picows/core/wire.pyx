@@ -345,7 +345,6 @@ cdef char* room_in(output):
 
 cdef int end_batch(Pool pool) except -1:
     """Send what was gathered, and end the batch."""
-    cdef Wire wire
     cdef bint was_short
     cdef Py_ssize_t ended
     pool.in_batch = pool.has_more_frames = False
@@ -355,9 +354,9 @@ cdef int end_batch(Pool pool) except -1:
         gathering, pool.gathering = pool.gathering, []
         ended = 0
         try:
-            for wire in gathering:
+            for each in gathering:
                 ended += 1
-                wire._end_batch(was_short)
+                (<Wire>each)._end_batch(was_short)
         except BaseException:
             # Ctrl-C in a callback of one: what the others have gathered leaves all the same.
             pool.gathering[:0] = gathering[ended:]
