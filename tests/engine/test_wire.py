@@ -157,6 +157,37 @@ def test_G5_a_frame_that_the_socket_takes_in_part(connect: Any, pair: Any, clien
     assert frame.payload == payload
 
 
+@SIDES
+@pytest.mark.parametrize("kind", [bytes, bytearray, "in place"])
+@pytest.mark.parametrize("gathered", [10, 60_000])
+@pytest.mark.parametrize("room", [4096, 300_000])
+def test_G5_a_large_frame_behind_gathered_ones_that_the_socket_takes_in_part(
+    connect: Any, pair: Any, client: bool, kind: Any, gathered: int, room: int
+) -> None:
+    """Wherever the cut is: in what was gathered, in the frame's header or payload, in one of its pieces."""
+    ours, peers = pair
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+    payload = bytes(range(250)) * 4000
+
+    def answer(transport: Any, frame: Any) -> None:
+        transport.send(TEXT, b"first")
+        transport.send(BINARY, b"g" * gathered)
+        if kind == "in place":
+            transport.send_reuse_external_bytearray(BINARY, bytearray(14) + payload, 14)
+            return
+        message = kind(payload)
+        transport.send(BINARY, message)
+        if kind is bytearray:
+            message[:] = bytes(len(message))
+
+    connection = connect(client=client, sock=ours, handlers={"on_ws_frame": answer})
+    connection.feed_frame(TEXT)
+    arrived, left = take(peers), connection.written()
+    assert len(arrived) > len(b"first") + 6
+    assert len(left) > 0
+    assert [frame.payload for frame in take_apart(arrived + left)] == [b"first", b"g" * gathered, payload]
+
+
 def refuse(data: Any) -> None:
     raise MemoryError
 

@@ -79,7 +79,7 @@ cdef class FrameWriter(Connection):
 
     cdef int _send_large(self, unsigned int first, const char* payload, Py_ssize_t size, object owner) except -1:
         """A frame that is not worth a copy: in order after what was gathered, and never gathered itself."""
-        cdef char* header = self._pool.scratch
+        cdef char[PICOWS_MAX_HEADER] header
         cdef Py_ssize_t header_size = picows_header_size(size, self._mask_bit)
         cdef uint32_t key = 0
         if not self._may_send_large():
@@ -87,74 +87,48 @@ cdef class FrameWriter(Connection):
         if self._mask_bit:
             key = self._pool.next_key()
         picows_write_header(<uint8_t*>header, first, size, self._mask_bit, key)
-        if not self._clear_the_way():
-            self._send_behind(header, header_size, payload, size, key)
-        elif self._mask_bit:
-            self._send_masked_pieces(header_size, payload, size, key)
+        if self._mask_bit:
+            self._write_masked(header, header_size, payload, size, key)
         else:
             self._write_parts(header, header_size, payload, size, owner)
         if self._max_write_buffer_size >= 0:
             self._check_write_buffer()
         return 0
 
-    cdef int _send_behind(
+    cdef int _write_masked(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
     ) except -1:
-        """Give the transport what was gathered and a large frame as one object."""
-        cdef Py_ssize_t gathered = self._outbox_size
-        output = self._new_output(gathered + header_size + size)
-        cdef char* to = room_in(output)
-        memcpy(to, self._outbox, gathered)
-        memcpy(to + gathered, header, header_size)
-        to += gathered + header_size
-        if size and self._mask_bit:
-            _kernels.mask(<uint8_t*>to, <const uint8_t*>payload, size, key)
-        elif size:
-            memcpy(to, payload, size)
-        self._outbox_size = 0
-        try:
-            self._give_output(output, gathered + header_size + size)
-        except Exception:
-            self._tear(gathered)
-            raise
-        return 0
-
-    cdef int _send_masked_pieces(
-        self, Py_ssize_t header_size, const char* payload, Py_ssize_t size, uint32_t key
-    ) except -1:
-        """Mask into the scratch buffer, where the header is, and send from there, piece by piece."""
-        cdef char* scratch = self._pool.scratch
-        cdef Py_ssize_t filled = header_size
-        cdef Py_ssize_t done = 0, piece, sent
+        """`_write_parts` for a payload to be masked: into the scratch buffer and from there, piece by piece."""
+        cdef Py_ssize_t taken = self._outbox_size
+        cdef Py_ssize_t done = 0, piece, sent, of_header
         cdef char* to
         cdef bint is_direct = self._may_write_directly()
+        header = self._put_behind_gathered(header, &header_size)
         while is_direct and done < size:
             piece = min(size - done, <Py_ssize_t>PIECE_SIZE)
             _kernels.mask(
-                <uint8_t*>scratch + filled, <const uint8_t*>payload + done, piece, picows_rotate_key(key, done)
+                <uint8_t*>self._pool.scratch, <const uint8_t*>payload + done, piece, picows_rotate_key(key, done)
             )
-            done += piece
-            filled += piece
-            sent = self._write_piece(scratch, filled)
+            sent = self._send_two(header, header_size, self._pool.scratch, piece)
             if sent < 0:
                 return 0
-            if sent < filled:
-                is_direct = False
-                scratch += sent
-                filled -= sent
-            else:
-                filled = 0
-        if filled or done < size:
+            is_direct = not self._has_backlog
+            of_header = min(sent, header_size)
+            header += of_header
+            header_size -= of_header
+            done += sent - of_header
+            taken += sent
+        if header_size or done < size:
             try:
-                output = self._new_output(filled + size - done)
+                output = self._new_output(header_size + size - done)
                 to = room_in(output)
-                memcpy(to, scratch, filled)
-                _kernels.mask(
-                    <uint8_t*>to + filled, <const uint8_t*>payload + done, size - done, picows_rotate_key(key, done)
-                )
-                self._give_output(output, filled + size - done)
+                memcpy(to, header, header_size)
+                to += header_size
+                # Also what was masked already and not taken: nothing has to be kept of it.
+                _kernels.mask(<uint8_t*>to, <const uint8_t*>payload + done, size - done, picows_rotate_key(key, done))
+                self._give_output(output, header_size + size - done)
             except Exception:
-                self._tear(header_size + done - filled)
+                self._tear(taken)
                 raise
         return 0
 
@@ -170,17 +144,16 @@ cdef class FrameWriter(Connection):
 
     cdef int _write_or_gather(self, const char* frame, Py_ssize_t header_size, Py_ssize_t size) except -1:
         """Send a frame that is complete: a header and a payload of `size` bytes."""
-        cdef bint is_large = size > JOIN_LIMIT
         cdef int gathers
-        size += header_size
-        if is_large:
+        if size > JOIN_LIMIT:
             if not self._may_send_large():
                 return 0
-            if self._clear_the_way():
-                self._write(frame, size)
+            if self._outbox_size:
+                self._write_parts(frame, header_size, frame + header_size, size, None)
             else:
-                self._send_behind(frame, size, NULL, 0, 0)
+                self._write(frame, header_size + size)
         else:
+            size += header_size
             gathers = self._gathers()
             if gathers == DIRECT:
                 self._write(frame, size)

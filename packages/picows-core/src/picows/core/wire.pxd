@@ -46,14 +46,16 @@ cdef class Wire:
     cdef char* _gather(self, Py_ssize_t size) except NULL
     cdef int _gathers(self) except -1
     cdef int _leave(self) except -1
-    cdef bint _clear_the_way(self) except -1
-    cdef int _tear(self, Py_ssize_t sent) except -1
+    cdef int _tear(self, Py_ssize_t taken) except -1
     cdef bint _may_write_directly(self) except -1
     cdef int _write(self, const char* data, Py_ssize_t size) except -1
     cdef int _write_parts(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, bytes owner
     ) except -1
-    cdef Py_ssize_t _write_piece(self, const char* data, Py_ssize_t size) except -2
+    cdef const char* _put_behind_gathered(self, const char* header, Py_ssize_t* size) except NULL
+    cdef Py_ssize_t _send_two(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size
+    ) except -2
     cdef int _write_joined(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, Py_ssize_t sent
     ) except -1

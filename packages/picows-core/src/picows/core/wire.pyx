@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 from ._kernels cimport LIVE_OUTBOX, PICOWS_IS_DEBUG, count_live
 from .buffers cimport ReadBuffer
@@ -179,14 +179,14 @@ cdef class Wire:
     cdef int _write_parts(
         self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size, bytes owner
     ) except -1:
-        """Write one large frame without copying it. `owner` is the bytes object that has the payload, or None: then its
-        owner may change it as soon as this returns."""
-        cdef Py_ssize_t sent = 0
+        """Write one large frame behind what was gathered, without copying it. `owner` is the bytes object that has the
+        payload, or None: then its owner may change it as soon as this returns."""
+        cdef Py_ssize_t sent = 0, owed = self._outbox_size
+        header = self._put_behind_gathered(header, &header_size)
         if self._may_write_directly():
-            sent = picows_send_two(self._fd, header, header_size, payload, size)
+            sent = self._send_two(header, header_size, payload, size)
             if sent < 0:
-                return self._on_broken_socket()
-            self._has_backlog = sent < header_size + size
+                return 0
         try:
             if owner is not None and self._is_fast_tls():
                 self.underlying_transport.writelines([PyBytes_FromStringAndSize(header, header_size), owner])
@@ -197,22 +197,36 @@ cdef class Wire:
             elif sent < header_size + size:
                 self._write_joined(header, header_size, payload, size, sent)
         except Exception:
-            self._tear(sent)
+            self._tear(sent or owed)
             raise
         return 0
 
-    cdef Py_ssize_t _write_piece(self, const char* data, Py_ssize_t size) except -2:
+    cdef const char* _put_behind_gathered(self, const char* header, Py_ssize_t* size) except NULL:
+        """Nothing is gathered any more: it is the beginning of the header that is returned, and of its `size`.
+
+        One piece, because a callback of the transport would send what overtakes the frame. It is in the outbox, valid
+        until the transport is given something.
+        """
+        if not self._outbox_size:
+            return header
+        memcpy(self._gather(size[0]), header, size[0])
+        size[0], self._outbox_size = self._outbox_size, 0
+        return self._outbox
+
+    cdef Py_ssize_t _send_two(
+        self, const char* header, Py_ssize_t header_size, const char* payload, Py_ssize_t size
+    ) except -2:
         """Write to the socket alone.
 
         Returns:
             How many bytes it took: fewer than all if the rest has to go through the transport; -1 if it is broken,
             which has ended the connection.
         """
-        cdef Py_ssize_t sent = picows_send(self._fd, data, size)
+        cdef Py_ssize_t sent = picows_send_two(self._fd, header, header_size, payload, size)
         if sent < 0:
             self._on_broken_socket()
-        elif sent < size:
-            self._has_backlog = True
+        else:
+            self._has_backlog = sent < header_size + size
         return sent
 
     cdef int _write_joined(
@@ -262,10 +276,10 @@ cdef class Wire:
         self.underlying_transport.abort()
         return 0
 
-    cdef int _tear(self, Py_ssize_t sent) except -1:
+    cdef int _tear(self, Py_ssize_t taken) except -1:
         """The rest of what was being sent is lost, for want of memory: where the peer has got a part of it, the next
-        frame would be read as the rest of this one."""
-        if sent:
+        frame would be read as the rest of this one, and who has sent what was gathered was told that it is sent."""
+        if taken:
             self.underlying_transport.abort()
         return 0
 
@@ -277,28 +291,9 @@ cdef class Wire:
             try:
                 self._write(self._outbox, size)
             except Exception:
-                self._tear(size)  # whoever has sent that was told that it is sent
+                self._tear(size)
                 raise
         return 0
-
-    cdef bint _clear_the_way(self) except -1:
-        """Send what was gathered before a frame that is not gathered, through the socket alone.
-
-        Returns:
-            False if something is left, because only the transport could take it: a callback within that would send
-            what overtakes the frame. It is to be given to the transport together with the frame.
-        """
-        cdef Py_ssize_t sent
-        if not self._outbox_size:
-            return True
-        if not self._may_write_directly():
-            return False
-        sent = self._write_piece(self._outbox, self._outbox_size)
-        if sent < 0:
-            sent = self._outbox_size
-        self._outbox_size -= sent
-        memmove(self._outbox, self._outbox + sent, self._outbox_size)
-        return self._outbox_size == 0
 
     cdef int _end_batch(self, bint was_short) except -1:
         """Send what was gathered, and own no block between batches."""
