@@ -19,17 +19,15 @@ import logging
 from ._failures import close_after, drop_tracebacks
 from ._frame_reader import FrameReader
 from ._frame_writer import as_bytes_like, encode_frame
-from ._named import Named
-from .exceptions import (
-    ConnectionClosed,
-    ConnectionClosedError,
-    ConnectionClosedOK,
-    InvalidState,
-    PayloadTooBig,
-    ProtocolError,
-)
+from ._lifecycle import CLOSED as CLOSED
+from ._lifecycle import CLOSING as CLOSING
+from ._lifecycle import CONNECTING as CONNECTING
+from ._lifecycle import OPEN as OPEN
+from ._lifecycle import Lifecycle, State
+from .exceptions import InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .frames import BINARY, CLOSE, CONT, OK_CLOSE_CODES, PING, PONG, TEXT, Close, CloseCode, Frame, Opcode
+from .frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, CloseCode, Frame, Opcode
+from .frames import OK_CLOSE_CODES as OK_CLOSE_CODES
 from .http11 import Request, Response
 from .typing import BytesLike, LoggerLike, Origin, Subprotocol
 
@@ -49,17 +47,6 @@ SERVER = Side.SERVER
 CLIENT = Side.CLIENT
 
 
-class State(enum.IntEnum):
-    """How far the connection is (RFC 6455 4.1 and 7.1)."""
-
-    CONNECTING, OPEN, CLOSING, CLOSED = range(4)
-
-
-CONNECTING = State.CONNECTING
-OPEN = State.OPEN
-CLOSING = State.CLOSING
-CLOSED = State.CLOSED
-
 #: In `data_to_send()`: shut down the writing side of the connection.
 SEND_EOF = b""
 
@@ -69,7 +56,7 @@ HANDSHAKE, FRAMES, DISCARD, LEFT = range(4)  # the phases
 _NOTHING_READ = FrameReader(masked=False)
 
 
-class Protocol(Named):
+class Protocol(Lifecycle):
     """A connection whose opening handshake is over; ServerProtocol and ClientProtocol add that.
 
     Args:
@@ -125,53 +112,10 @@ class Protocol(Named):
     current_size: int | None = None
     #: Whether a fragmented message is being sent.
     expect_continuation_frame = False
-    close_rcvd: Close | None = None
-    close_sent: Close | None = None
-    close_rcvd_then_sent: bool | None = None
     handshake_exc: Exception | None = None
-    parser_exc: Exception | None = None
     eof_sent = False
     _reader = _NOTHING_READ
     _eof_received = False
-
-    @property
-    def state(self) -> State:
-        """How far the connection is."""
-        return self._state
-
-    @state.setter
-    def state(self, state: State) -> None:
-        if self.debug:
-            self.logger.debug("= connection is %s", state.name)
-        self._state = state
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of the peer's CLOSE frame, 1006 if there was none; None until the connection is closed."""
-        if self._state is not CLOSED:
-            return None
-        return CloseCode.ABNORMAL_CLOSURE if self.close_rcvd is None else self.close_rcvd.code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason in the peer's CLOSE frame, "" if there was none; None until the connection is closed."""
-        if self._state is not CLOSED:
-            return None
-        return "" if self.close_rcvd is None else self.close_rcvd.reason
-
-    @property
-    def close_exc(self) -> ConnectionClosed:
-        """What to raise when a closed connection is used. Raises InvalidState while it is not closed."""
-        if self._state is not CLOSED:
-            raise InvalidState("connection isn't closed yet")
-        cls = ConnectionClosedOK if self._is_closed_well() else ConnectionClosedError
-        exc = cls(self.close_rcvd, self.close_sent, self.close_rcvd_then_sent)
-        exc.__cause__ = self.parser_exc
-        return exc
-
-    def _is_closed_well(self) -> bool:
-        received, sent = self.close_rcvd, self.close_sent
-        return received is not None and sent is not None and {received.code, sent.code} <= OK_CLOSE_CODES
 
     # Bytes in
 
