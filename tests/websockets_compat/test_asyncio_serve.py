@@ -18,6 +18,7 @@ from fixtures.compat import (
     assert_same,
     attempt,
     called,
+    echo,
     run,
     seen,
     silent,
@@ -405,5 +406,30 @@ def test_routes(path: str) -> None:
                     return answer, await connection.recv()
             except library.exceptions.InvalidStatus as exc:
                 return answer, seen(exc), bytes(exc.response.body)
+
+    assert_same(scenario)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("path", ["/a", "/refused", "/health", "/nowhere", "/bug"])
+def test_process_request_comes_before_the_routes(path: str, is_async: bool) -> None:
+    """It answers where no handler is, and who is refused does not learn where one is."""
+    routing = pytest.importorskip("werkzeug.routing", reason="werkzeug does the routing and is not installed")
+
+    def process_request(connection: Any, request: Any) -> Any:
+        if request.path == "/bug":
+            raise ValueError("a bug")
+        status = {"/refused": http.HTTPStatus.FORBIDDEN, "/health": http.HTTPStatus.OK}.get(request.path)
+        return status and connection.respond(status, "text")
+
+    async def process_request_async(connection: Any, request: Any) -> Any:
+        return process_request(connection, request)
+
+    async def scenario(library: Library) -> Any:
+        url_map = routing.Map([routing.Rule("/a", endpoint=echo), routing.Rule("/refused", endpoint=echo)])
+        hook = process_request_async if is_async else process_request
+        router = library.module("asyncio.router")
+        async with router.route(url_map, "127.0.0.1", 0, process_request=hook, logger=silent()) as server:
+            return await ask(server, GET.replace(b"/p", path.encode()) + b"\r\n", END)
 
     assert_same(scenario)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import logging
 import re
 import socket
@@ -310,12 +311,15 @@ def test_routes() -> None:
         def handler(connection: Any, name: str) -> None:
             connection.send(name)
 
+        def process_request(connection: Any, request: Any) -> Any:
+            return connection.respond(http.HTTPStatus.GONE, "") if request.path == "/gone" else None
+
         url_map = routing.Map([routing.Rule("/hello/<name>/", endpoint=handler)])
-        server = lib.router.route(url_map, "127.0.0.1", 0)
+        server = lib.router.route(url_map, "127.0.0.1", 0, process_request=process_request)
         uri = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
         with running(server):
             found = connect(lib, uri + "/hello/x/").recv(TIMEOUT_S), connect(lib, uri + "/hello/y").recv(TIMEOUT_S)
-            return found, outcome(connect, lib, uri + "/nothing")
+            return found, outcome(connect, lib, uri + "/nothing"), outcome(connect, lib, uri + "/gone")
 
     both(scenario)
 

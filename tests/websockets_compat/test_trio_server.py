@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import logging
 import re
 import socket
@@ -389,15 +390,20 @@ def test_routes() -> None:
             async with connect(lib, uri) as connection:
                 return await connection.recv()
 
+        async def process_request(connection: Any, request: Any) -> Any:
+            return connection.respond(http.HTTPStatus.GONE, "") if request.path == "/gone" else None
+
         async def serve(task_status: Any) -> None:
-            await lib.router.route(url_map, 0, host="127.0.0.1", task_status=task_status)
+            await lib.router.route(
+                url_map, 0, host="127.0.0.1", process_request=process_request, task_status=task_status
+            )
 
         url_map = routing.Map([routing.Rule("/hello/<name>/", endpoint=handler)])
         async with trio.open_nursery() as nursery:
             async with await nursery.start(serve) as server:
                 uri = where(server).uri
                 found = await receive(uri + "hello/x/"), await receive(uri + "hello/y")
-                return found, await outcome(receive, uri + "nothing")
+                return found, await outcome(receive, uri + "nothing"), await outcome(receive, uri + "gone")
 
     both(scenario)
 

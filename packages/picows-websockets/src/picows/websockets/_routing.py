@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -80,25 +80,31 @@ def prepare_route(
         make_router: a class of routers.
         url_map: as for the router.
         server_name: as for the router.
-        kwargs: `ssl` is removed unless it is a context, and `process_request` asks the router first.
+        kwargs: `ssl` is removed unless it is a context, and `process_request` asks the router at the end.
     """
     context = kwargs.pop("ssl", None)
     if context is not None and context is not True:
         kwargs["ssl"] = context
     router = make_router(url_map, server_name, "ws" if context is None else "wss")
-    kwargs["process_request"] = _chain(router.route_request, kwargs.get("process_request"))
+    kwargs["process_request"] = _chain(kwargs.get("process_request"), router.route_request)
     return router
 
 
 def _chain(
-    route_request: Callable[[Any, Request], Response | None], process_request: Callable[[Any, Request], Any] | None
+    process_request: Callable[[Any, Request], Any] | None, route_request: Callable[[Any, Request], Response | None]
 ) -> Callable[[Any, Request], Any]:
+    """The user's hook comes first: it may refuse who must not learn what there is, and answer where no handler is."""
     if process_request is None:
         return route_request
 
+    async def finish(answer: Awaitable[Response | None], connection: Any, request: Request) -> Response | None:
+        response = await answer
+        return route_request(connection, request) if response is None else response
+
     def process(connection: Any, request: Request) -> Any:
-        """The user's answer, which may be awaitable, where there is a handler."""
-        response = route_request(connection, request)
-        return process_request(connection, request) if response is None else response
+        response = process_request(connection, request)
+        if isinstance(response, Awaitable):
+            return finish(response, connection, request)
+        return route_request(connection, request) if response is None else response
 
     return process

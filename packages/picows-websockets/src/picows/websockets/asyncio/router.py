@@ -45,7 +45,7 @@ def route(
         server_name: as for Router.
         ssl: an SSLContext; True where TLS is terminated elsewhere.
         create_router: a subclass of Router.
-        kwargs: as for `serve`; `process_request` is called for requests whose handler was found.
+        kwargs: as for `serve`; `process_request` is called before a handler is looked for.
     """
     kwargs["ssl"] = ssl
     router = prepare_route(Router if create_router is None else create_router, url_map, server_name, kwargs)
