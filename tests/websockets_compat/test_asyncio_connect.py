@@ -17,6 +17,7 @@ from fixtures.compat import (
     Lines,
     assert_same,
     attempt,
+    called,
     clean,
     raw_server,
     run,
@@ -193,6 +194,14 @@ def test_opening_takes_too_long() -> None:
             return await attempt(library.connect(port, open_timeout=0.05))
 
     assert_same(scenario)
+
+
+@pytest.mark.parametrize("context", [True, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)], ids=["True", "context"])
+def test_ssl_for_ws_is_refused_before_anything_is_awaited(context: Any) -> None:
+    async def scenario(library: Library) -> Any:
+        return called(library.client.connect, "ws://127.0.0.1:1/", ssl=context)
+
+    assert assert_same(scenario) is not None
 
 
 def test_connect_is_not_reentrant_but_may_be_used_again() -> None:

@@ -111,3 +111,43 @@ def test_all_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
             return await exchange(OURS, proxy, True, False)
 
     assert run(scenario())[:2] == ("through", 1)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+def test_who_looks_up_the_name(scheme: str) -> None:
+    """The proxy where the scheme ends with a letter: then it has got the name, and else an address."""
+
+    async def scenario(library: Library) -> Any:
+        proxy = Socks4Proxy() if scheme.startswith("socks4") else Socks5Proxy()
+        async with proxy, library.serve() as server:
+            where = uri(server).replace("127.0.0.1", "localhost")
+            async with library.client.connect(where, proxy=f"{scheme}://127.0.0.1:{proxy.port}"):
+                return [host for host, _ in proxy.targets]
+
+    assert_same(scenario)
+
+
+@pytest.mark.parametrize("options", [{"host": "127.0.0.1"}, {"port": 1}, {"proxy_host": "127.0.0.1"}], ids=str)
+def test_another_address_does_not_go_with_an_http_proxy(options: dict[str, Any]) -> None:
+    """It would be taken for that of the proxy."""
+
+    async def scenario(library: Library) -> Any:
+        async with HTTPProxy() as proxy:
+            outcome = await exchange(library, proxy, f"http://127.0.0.1:{proxy.port}", False, **options)
+            kind, text, cause = outcome[0]
+            return kind, text.replace("BaseEventLoop.", ""), cause, proxy.connections
+
+    assert assert_same(scenario)[0] == "TypeError"
+
+
+@pytest.mark.parametrize("name", ["proxy_ssl", "proxy_server_hostname", "proxy_timeout"])
+def test_socks_proxies_have_no_options_of_tls(name: str) -> None:
+    """As in websockets 17.4, which leaves a socket open, so that it does not take part."""
+
+    async def scenario() -> Any:
+        async with Socks5Proxy() as proxy:
+            return await exchange(OURS, proxy, f"socks5://127.0.0.1:{proxy.port}", False, **{name: None})
+
+    kind, text, _ = run(scenario())[0]
+    assert kind == "TypeError"
+    assert text.endswith(f"create_connection() got an unexpected keyword argument '{name}'")

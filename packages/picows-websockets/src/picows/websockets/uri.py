@@ -14,7 +14,9 @@ from .exceptions import InvalidURI
 __all__ = ["parse_uri", "WebSocketURI"]
 
 # Never fails: whatever is missing is None or empty. Credentials end at the last @.
-_PARTS = re.compile(r"(?:([^:/?#]*):)?(?://(?:([^/?#]*)@)?([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_PARTS = re.compile(
+    r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://(?:([^/?#]*)@)?([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL
+)
 _BLANKS = " \t\r\n"  # around URLs that were read from files
 
 

@@ -168,6 +168,8 @@ class connect:
             raise ValueError(f"unsupported compression: {compression}")
         self.uri = uri
         self.ws_uri = parse_uri(uri)
+        if not self.ws_uri.secure and kwargs.get("ssl") is not None:
+            raise ValueError("ssl argument is incompatible with a ws:// URI")
         self.additional_headers = additional_headers
         self.user_agent_header = user_agent_header
         self.proxy = proxy

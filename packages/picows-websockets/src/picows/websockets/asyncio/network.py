@@ -18,6 +18,7 @@ from picows.proxy import connect_via_proxy
 from picows.transports import ADDRESS_OPTIONS, loop_method
 from picows.url import WSParsedURL, parse_url, tls_name
 
+from .._proxy_answer import SOCKS_RESOLVES
 from ..exceptions import ProxyError
 from ..headers import build_host
 from ..proxy import Proxy, get_proxy, parse_proxy
@@ -43,7 +44,7 @@ async def open_connection(
     """Connect a protocol of the engine.
 
     Raises:
-        ValueError: `ssl` and the scheme of the URI do not fit together.
+        ValueError: `ssl` is None for a wss:// URI, or the arguments for a proxy do not fit it.
         OSError, ProxyError: no connection.
     """
     uri = route.uri
@@ -75,8 +76,6 @@ def _arrange_tls(uri: WebSocketURI, kwargs: dict[str, Any]) -> None:
             raise ValueError("ssl=None is incompatible with a wss:// URI")
         if kwargs["ssl"] is True:
             kwargs["ssl"] = ssl_module.create_default_context()
-    elif kwargs.get("ssl") is not None:
-        raise ValueError("ssl argument is incompatible with a ws:// URI")
 
 
 async def _open_via_proxy(
@@ -90,7 +89,6 @@ async def _open_via_proxy(
     context = kwargs.pop("ssl", None)
     server_hostname = kwargs.pop("server_hostname", None)
     tls = {name: kwargs.pop(name) for name in list(kwargs) if name.startswith("ssl_")}
-    for_proxy = {name[6:]: kwargs.pop(name) for name in list(kwargs) if name.startswith("proxy_")}
     if proxy.scheme.startswith("socks"):
         sock = await _open_socks(loop, proxy, route.uri, kwargs)
         options = {name: value for name, value in kwargs.items() if name not in ADDRESS_OPTIONS}
@@ -103,6 +101,7 @@ async def _open_via_proxy(
             sock.close()
             raise
         return
+    for_proxy = {name[6:]: kwargs.pop(name) for name in list(kwargs) if name.startswith("proxy_")}
     if proxy.scheme == "https":
         for_proxy.setdefault("ssl", True)
         for_proxy.setdefault("server_hostname", tls_name(proxy.host))
@@ -113,8 +112,6 @@ async def _open_via_proxy(
     elif for_proxy.get("ssl") is not None:
         raise ValueError("proxy_ssl argument is incompatible with an http:// proxy")
     kwargs.update(for_proxy)
-    kwargs.setdefault("host", proxy.host)
-    kwargs.setdefault("port", proxy.port)
     transport = await open_http_tunnel(loop, proxy, route.uri, route.user_agent, kwargs, uses_aiofastnet)
     await hand_over(
         loop,
@@ -135,7 +132,9 @@ async def _open_socks(
     except ImportError:
         raise ImportError("connecting through a SOCKS proxy requires python-socks") from None
     try:
-        tunnel = await connect_via_proxy(loop, _engine_url(proxy), _target(uri), create_connection_kwargs=kwargs)
+        host = uri.host if SOCKS_RESOLVES[proxy.scheme] else await _resolve(loop, uri)
+        target = _target(uri, host)
+        tunnel = await connect_via_proxy(loop, _engine_url(proxy), target, create_connection_kwargs=kwargs)
     except (OSError, python_socks.ProxyConnectionError):
         raise
     except Exception as exc:
@@ -151,7 +150,14 @@ def _engine_url(proxy: Proxy) -> WSParsedURL:
     return dataclasses.replace(url, scheme=proxy.scheme, username=proxy.username, password=proxy.password)
 
 
-def _target(uri: WebSocketURI) -> WSParsedURL:
-    """A server for `picows.proxy`."""
+def _target(uri: WebSocketURI, host: str) -> WSParsedURL:
+    """A server for `picows.proxy`, which leaves a name to the proxy where the scheme is socks5."""
     scheme = "wss" if uri.secure else "ws"
-    return parse_url(f"{scheme}://{build_host(uri.host, uri.port, uri.secure, always_include_port=True)}/")
+    return parse_url(f"{scheme}://{build_host(host, uri.port, uri.secure, always_include_port=True)}/")
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, uri: WebSocketURI) -> str:
+    """An address of a server, of IPv4 if it has one. Raises socket.gaierror."""
+    found = await loop.getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)
+    _, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return str(address[0])

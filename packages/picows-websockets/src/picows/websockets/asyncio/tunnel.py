@@ -30,7 +30,7 @@ async def open_http_tunnel(
         proxy: where the proxy is, and the credentials for it.
         uri: where the server is.
         user_agent: User-Agent header of the request, or None.
-        kwargs: for `create_connection`: address and TLS of the proxy.
+        kwargs: for `create_connection`: TLS of the proxy, for example.
         uses_aiofastnet: the transport is made by aiofastnet.
 
     Returns:
@@ -41,7 +41,7 @@ async def open_http_tunnel(
         InvalidProxyMessage: it answers with something else than HTTP.
     """
     create_connection = loop_method(loop, "create_connection", uses_aiofastnet)
-    transport, protocol = await create_connection(lambda: _Tunnel(loop), **kwargs)
+    transport, protocol = await create_connection(lambda: _Tunnel(loop), proxy.host, proxy.port, **kwargs)
     try:
         transport.write(prepare_connect_request(proxy, uri, user_agent))
         await protocol.answered

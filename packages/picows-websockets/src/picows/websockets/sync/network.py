@@ -50,7 +50,7 @@ def open_socket(uri: WebSocketURI, options: ProxyOptions, kwargs: dict[str, Any]
     url = get_proxy(uri) if options.proxy is True else options.proxy
     if url is None:
         kwargs.setdefault("address", (uri.host, uri.port))
-        return _connect(deadline, kwargs)
+        return _connect(deadline, **kwargs)
     proxy = parse_proxy(url)
     if proxy.scheme.startswith("socks"):
         return connect_socks_proxy(proxy, uri, deadline, **kwargs)
@@ -70,9 +70,9 @@ def open_socket(uri: WebSocketURI, options: ProxyOptions, kwargs: dict[str, Any]
     )
 
 
-def _connect(deadline: Deadline, kwargs: dict[str, Any]) -> socket.socket:
+def _connect(deadline: Deadline, *args: Any, **kwargs: Any) -> socket.socket:
     kwargs.setdefault("timeout", deadline.timeout())
-    return socket.create_connection(**kwargs)
+    return socket.create_connection(*args, **kwargs)
 
 
 def _open_unix(deadline: Deadline, path: Any = None) -> socket.socket:
@@ -138,8 +138,7 @@ def connect_http_proxy(
         InvalidProxyMessage: it answers with something else than HTTP.
         OSError: no connection.
     """
-    kwargs.setdefault("address", (proxy.host, proxy.port))
-    sock = _connect(deadline, kwargs)
+    sock = _connect(deadline, (proxy.host, proxy.port), **kwargs)
     try:
         if ssl is not None:
             sock = enable_tls(sock, ssl, server_hostname or tls_name(proxy.host), deadline)

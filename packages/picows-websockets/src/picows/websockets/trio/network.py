@@ -119,9 +119,7 @@ async def connect_http_proxy(
         InvalidProxyMessage: it answers with something else than HTTP.
         OSError: no connection.
     """
-    kwargs.setdefault("host", proxy.host)
-    kwargs.setdefault("port", proxy.port)
-    stream: trio.abc.Stream = await trio.open_tcp_stream(**kwargs)
+    stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port, **kwargs)
     try:
         if ssl is not None:
             stream = await enable_tls(stream, ssl, server_hostname or tls_name(proxy.host))
