@@ -35,3 +35,13 @@ def test_only_the_engine_that_runs_is_loaded(engine: Any) -> None:
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=50, check=True)
     assert done.stdout.strip() == LOADED[engine.name]
+
+
+def test_the_top_level_loads_no_api() -> None:
+    program = """
+import sys
+import picows.websockets
+print(*(name for name in sys.modules if name.startswith("picows.websockets.")), "trio" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=50, check=True)
+    assert done.stdout.split() == ["picows.websockets.imports", "picows.websockets.version", "False"]

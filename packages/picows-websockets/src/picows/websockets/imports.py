@@ -1,7 +1,7 @@
 """Names of a module that are imported when they are asked for (PEP 562).
 
-A program pays for what it uses: `import picows.websockets` loads neither asyncio nor trio. Nothing is kept in the
-namespace, so that who replaces a name in its own module, as tests do, replaces it everywhere.
+A program pays for what it uses: `import picows.websockets` loads the engine, and none of the four APIs. Nothing is kept
+in the namespace, so that who replaces a name in its own module, as tests do, replaces it everywhere.
 """
 
 from __future__ import annotations
