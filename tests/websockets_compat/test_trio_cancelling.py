@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 import weakref
@@ -49,6 +50,26 @@ def test_receiving_loses_nothing() -> None:
             return waited.cancelled_caught, at_once.cancelled_caught, message
 
     assert run(scenario) == (True, True, "abc")
+
+
+def test_a_stream_that_is_left_and_closed() -> None:
+    """Trio warns of generators that nobody closes; that within the user's is ours to close (websockets does not)."""
+
+    async def scenario() -> Any:
+        one, other = testing.memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            protocol = LIB.protocol.Protocol(LIB.protocol.CLIENT)
+            connection = LIB.connection.Connection(nursery, one, protocol, close_timeout=0)
+            await other.send_all(frame(TEXT, b"a", fin=False) + frame(CONT, b"b"))
+            async with contextlib.aclosing(connection.recv_streaming()) as fragments:
+                first = await anext(fragments)
+            del fragments
+            gc.collect()
+            error = (await outcome(connection.recv))[1]
+            await connection.aclose()
+            return first, error
+
+    assert run(scenario) == ("a", "ConcurrencyError")
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])

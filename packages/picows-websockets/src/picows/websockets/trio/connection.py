@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
@@ -153,8 +154,10 @@ class Connection(Link, Facts, trio.abc.AsyncResource):
             ConcurrencyError: another task is receiving.
         """
         try:
-            async for fragment in self.recv_messages.get_iter(decode):
-                yield fragment
+            # Trio warns of a generator that nobody closes.
+            async with aclosing(self.recv_messages.get_iter(decode)) as fragments:
+                async for fragment in fragments:
+                    yield fragment
             return
         except EOFError:
             pass

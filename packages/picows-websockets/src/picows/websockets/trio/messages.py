@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import trio
@@ -90,7 +90,7 @@ class Assembler:
                 raise TooManyFragments(MAX_FRAGMENTS)
         return b"".join([frame.data for frame in frames])
 
-    async def get_iter(self, decode: bool | None = None) -> AsyncIterator[Data]:
+    async def get_iter(self, decode: bool | None = None) -> AsyncGenerator[Data]:
         """Take a message fragment by fragment. Once begun, it must be iterated to the end before the next message.
 
         Args:
