@@ -18,10 +18,12 @@ import pytest
 HERE = Path(__file__).parent
 CORE = ["picows", "picows.client", "picows.server", "picows.proxy"]
 DROP_IN = [f"picows.websockets.asyncio.{name}" for name in ("client", "server", "connection", "router")]
+TRIO = [f"picows.websockets.trio.{name}" for name in ("client", "server", "connection", "router")]
 SPECIAL = {"__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"}
 
 CONNECTIONS, SERVERS = "test_cancellation.py", "test_cancellation_servers.py"
 ENDS, OPENINGS = "test_cancellation_drop_in.py", "test_cancellation_openings.py"
+ON_TRIO = "test_cancellation_trio.py"
 #: Name of a coroutine -> file, test, and the call that the test must have.
 CORE_TESTS: Dict[str, Tuple[str, str, str]] = {
     "WSMessageListener.__aiter__": (CONNECTIONS, "iterating", "async for message in scene.listener"),
@@ -73,12 +75,41 @@ DROP_IN_TESTS: Dict[str, Tuple[str, str, str]] = {
     "serve(process_response=)": (OPENINGS, "hooks", "{hook: wait}"),
     "basic_auth(check_credentials=)": (OPENINGS, "hooks", "check_credentials=wait"),
 }
+_SESSION = (ON_TRIO, "trio_session", "async with stage.connect(point, ssl=")
+TRIO_TESTS: Dict[str, Tuple[str, str, str]] = {
+    "Connection.__aenter__": _SESSION,
+    "Connection.__aexit__": _SESSION,
+    "Connection.__aiter__": (ON_TRIO, "trio_recv", "async for message in connection"),
+    "Connection.aclose": (ON_TRIO, "trio_closing", "getattr(connection, method)()"),
+    "Connection.ping": (ON_TRIO, "trio_pings", "await connection.ping("),
+    "Connection.pong": (ON_TRIO, "trio_pings", "connection.pong("),
+    "Connection.recv": (ON_TRIO, "trio_recv", "await connection.recv()"),
+    "Connection.recv_streaming": (ON_TRIO, "trio_recv_streaming", "connection.recv_streaming()"),
+    "Connection.send": (ON_TRIO, "trio_send", "connection.send(message)"),
+    "Connection.wait_closed": (ON_TRIO, "trio_closing", "getattr(connection, method)()"),
+    "ClientConnection.handshake": _SESSION,
+    "ServerConnection.handshake": (ON_TRIO, "trio_hooks", "{hook: wait}"),
+    "Server.__aenter__": (ON_TRIO, "trio_server_closing", "async with server"),
+    "Server.__aexit__": (ON_TRIO, "trio_server_closing", "async with server"),
+    "Server.aclose": (ON_TRIO, "trio_server_closing", "server.aclose()"),
+    "Server.serve_forever": (ON_TRIO, "trio_serve", "LIB.server.serve("),  # the last that `serve` awaits
+    "broadcast": (ON_TRIO, "trio_broadcast", "LIB.server.broadcast("),
+    "connect.__aenter__": _SESSION,
+    "connect.__aexit__": _SESSION,
+    "connect.__aiter__": (ON_TRIO, "trio_connecting_again", "async for connection in them"),
+    "connect.connect": _SESSION,
+    "connect.enable_tls": _SESSION,
+    "connect.open_connection": _SESSION,
+    "connect.open_tcp_stream": (ON_TRIO, "trio_connect_through_a_proxy", "stage.connect(point, proxy=proxy)"),
+    "serve": (ON_TRIO, "trio_serve", "LIB.server.serve("),
+}
 #: What no test of T14 calls by its name, and why.
 WITHOUT_TEST: Dict[str, str] = {
     "Connection.send_fragments": "what Connection.send does with an iterable: test_t14_send_fragments",
     "Router.handler": "awaits the user's handler and nothing else; N9 and test_t14_server_ends cancel handlers",
     "hand_over": "the last step of ws_connect through a proxy: test_t14_ws_connect_through_a_proxy",
     "open_socket": "a step of ws_connect to a proxy, of the same file: test_t14_ws_connect_through_a_proxy",
+    "route": "prepares a Router and awaits serve: test_t14_trio_serve",
     "socket_from_factory": "a step of ws_connect, whose factory is the user's: tests/asyncio_api/test_cancelling.py",
 }
 
@@ -112,11 +143,13 @@ def collect(modules: List[str]) -> Set[str]:
     return names - sides
 
 
-def need_drop_in() -> None:
+def need_drop_in(with_trio: bool = False) -> None:
     """Skip where there is none."""
     if sys.version_info < (3, 11):
         pytest.skip("picows.websockets needs Python 3.11")
     pytest.importorskip("picows.websockets", reason="picows-websockets is not installed")
+    if with_trio:
+        pytest.importorskip("trio", reason="trio is not installed: pip install trio")
 
 
 def test_t14_all_of_the_core_api() -> None:
@@ -131,14 +164,23 @@ def test_t14_all_of_the_drop_in() -> None:
     assert DROP_IN_TESTS.keys() - collect(DROP_IN) == others
 
 
+def test_t14_all_of_trio() -> None:
+    need_drop_in(with_trio=True)
+    assert collect(TRIO) - TRIO_TESTS.keys() - WITHOUT_TEST.keys() == set()
+    assert TRIO_TESTS.keys() - collect(TRIO) == set()
+
+
 def test_t14_reasons_are_for_what_there_is() -> None:
-    need_drop_in()
-    assert WITHOUT_TEST.keys() - collect([*CORE, *DROP_IN]) == set()
+    need_drop_in(with_trio=True)
+    assert WITHOUT_TEST.keys() - collect([*CORE, *DROP_IN, *TRIO]) == set()
 
 
-@pytest.mark.parametrize("name", [*CORE_TESTS, *DROP_IN_TESTS])
-def test_t14_the_test_is_there(name: str) -> None:
-    file, test, call = {**CORE_TESTS, **DROP_IN_TESTS}[name]
+ALL_TESTS = [*CORE_TESTS.items(), *DROP_IN_TESTS.items(), *TRIO_TESTS.items()]
+
+
+@pytest.mark.parametrize(("name", "place"), ALL_TESTS, ids=[f"{place[0][18:-3]}-{name}" for name, place in ALL_TESTS])
+def test_t14_the_test_is_there(name: str, place: Tuple[str, str, str]) -> None:
+    file, test, call = place
     tree = ast.parse((HERE / file).read_text("utf-8"))
     functions = [node for node in tree.body if getattr(node, "name", "") == f"test_t14_{test}"]
     assert len(functions) == 1, f"test_t14_{test} is not in {file}"
