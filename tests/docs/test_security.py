@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,35 @@ def written(value: Any) -> str:
     return f"{value:,.0f}"
 
 
+def threats() -> list[list[str]]:
+    """The lines of the threat model: asset, attacker, what we do, test."""
+    table = PAGE.split("## Threat model")[1].split("###")[0]
+    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")]
+    return [[text.strip() for text in line] for line in lines][1:]  # without the head
+
+
+def test_every_threat_has_its_tests() -> None:
+    """Four cells each, the last of which names tests, or a directory of them."""
+    attackers = ("peer", "page", "network", "server", "caller", "target of a proxied connection")
+    assert len(threats()) > 30
+    for asset, attacker, defence, tests in threats():
+        assert asset
+        assert attacker.startswith(attackers)
+        assert defence
+        named = re.findall(r"`((?:tests/|test_)[\w/.]+)`", tests)
+        assert named
+        assert all((ROOT / name).exists() for name in named if name.startswith("tests/"))
+
+
+#: A line of the threat model is about each of these groups of the catalogue, except for twins and what is asyncio's.
+GROUPS = sorted(set("abcdefghijklmno"))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_threat_model_is_about_every_group_of_the_catalogue(group: str) -> None:
+    assert re.search(rf"`test_{group}\d", PAGE)
+
+
 def default(function: Any, name: str) -> str:
     return written(inspect.signature(function).parameters[name].default)
 
@@ -89,6 +120,31 @@ def test_defaults_of_messages() -> None:
     assert cell("`max_message_size` (after inflating too)", 1) == default(listener, "max_message_size")
     assert cell("`max_queue` (frames)", 1) == default(listener, "max_queue")
     assert cell("`max_fragments`, `max_fragment_size`", 1) == default(listener, "max_fragments")
+
+
+def test_defaults_of_one_side() -> None:
+    assert cell("`max_redirects`", 1) == default(ws_connect, "max_redirects")
+    assert default(ws_connect, "ssl_context") == "none"  # which stands for the standard library's: see L6
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="picows.websockets needs Python 3.11")
+def test_defaults_of_the_drop_in() -> None:
+    module = pytest.importorskip("picows.websockets.asyncio.server", reason="picows-websockets is not installed")
+    for names in (
+        ["max_size"],
+        ["max_queue"],
+        ["open_timeout", "close_timeout"],
+        ["ping_interval", "ping_timeout"],
+    ):
+        first = ", ".join(f"`{name}`" for name in names)
+        assert cell(first, 1) == ", ".join(default(module.serve, name) for name in names)
+    assert cell("`write_limit` (asyncio)", 1) == default(module.serve, "write_limit")
+    compression = inspect.signature(module.serve).parameters["compression"].default
+    assert cell("`compression`", 1).startswith(f'`"{compression}"`')
+    fragments = importlib.import_module("picows.websockets.asyncio.messages").MAX_FRAGMENTS
+    assert cell("fragments of a message, `WEBSOCKETS_MAX_FRAGMENTS`", 1) == written(fragments)
+    redirects = importlib.import_module("picows.websockets.asyncio.client").MAX_REDIRECTS
+    assert cell("redirects", 1) == written(redirects)
 
 
 @pytest.mark.parametrize("first", list(LIMITS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ import picows
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "packages").glob("*/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT).as_posix()}-{number}")
@@ -29,7 +31,8 @@ BLOCKS = [
     )
 ]
 with (ROOT / "hatch.toml").open("rb") as _file:
-    VERBS = set(tomllib.load(_file)["envs"]["default"]["scripts"])
+    SCRIPTS: dict[str, str | list[str]] = tomllib.load(_file)["envs"]["default"]["scripts"]
+VERBS = set(SCRIPTS)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -55,6 +58,59 @@ def test_verbs_exist(page: str) -> None:
     verbs = set(re.findall(r"\./dev ([a-z-]+)", (ROOT / page).read_text("utf-8")))
     assert verbs
     assert verbs - {"pytest", "python"} <= VERBS
+
+
+#: What must hold (T5, T7, ...), and the commands that show it.
+PROMISES = re.findall(
+    r"^\| ([A-Z]\d[^|]*)? ?\| [^|]+ \| (.+) \|$",
+    CONTRIBUTING.split("## What must hold")[1].split("## Rules")[0],
+    re.MULTILINE,
+)
+
+
+def commands_of(cell: str) -> set[str]:
+    """What is behind ./dev; an option that is named alone is one of the last command before it."""
+    commands = set()
+    verb = ""
+    for command, option in re.findall(r"\./dev ([^`]+)`|`(--[^`]+)`", cell):
+        verb = command.split()[0] if command else verb
+        commands.add(command or f"{verb} {option}")
+    return commands
+
+
+COMMANDS = sorted(set().union(*(commands_of(cell) for _, cell in PROMISES)))
+
+
+def test_every_promise_of_the_issues_has_a_command() -> None:
+    """Those that CI cannot show: figures of a machine, and all that takes hours."""
+    ids = {name.strip() for ids, _ in PROMISES for name in ids.split(",")}
+    assert {f"T{number}" for number in range(1, 21)} <= ids
+    assert all("./dev " in cell for _, cell in PROMISES)
+
+
+@functools.cache
+def options_of(script: str) -> set[str]:
+    """The options that `--help` of a script lists."""
+    command = [sys.executable, ROOT / script, "--help"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--[a-z][a-z-]*", printed))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_promises_have_their_options(command: str) -> None:
+    """As the verb's script knows them; pytest's arguments are files that are there."""
+    verb, *arguments = command.split()
+    given = [word.rstrip(",") for word in arguments if word.startswith("--")]
+    script = SCRIPTS.get(verb, "")
+    name = re.search(r"python (tests/\S+\.py)", script if isinstance(script, str) else " ".join(script))
+    if name is not None and given:
+        assert set(given) <= options_of(name[1])
+    elif verb == "pytest":
+        assert not given
+        assert all(list(ROOT.glob(path)) for path in arguments)
+    else:
+        assert verb in VERBS
+        assert not given, f"nobody knows whether {verb} takes {arguments}"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="dev is a POSIX shell script")
