@@ -328,8 +328,8 @@ def test_keepalive_measures(name: str) -> None:
     def script(sock: socket.socket) -> None:
         upgrade(sock)
         _, payload = read_frame(sock)
-        sock.sendall(frame(PONG, payload) + frame(TEXT, b"x") + frame(CLOSE))
         pinged.set()
+        sock.sendall(frame(PONG, payload) + frame(TEXT, b"x") + frame(CLOSE))
         read_to_end(sock)
 
     async def scenario(uri: str) -> None:
