@@ -142,12 +142,12 @@ def test_c3_the_window_survives(talk: Talk, bits: int) -> None:
 
 
 class CountingZlib:
-    """zlib, which counts inflaters, compressors, those that were freed, and the bytes that went in."""
+    """zlib, which counts inflaters, compressors, those that were freed, and the bytes that went in and came out."""
 
     error = zlib.error
 
     def __init__(self) -> None:
-        self.made = self.freed = self.fed = 0
+        self.made = self.freed = self.fed = self.inflated = 0
 
     def _count(self, context: Any) -> Any:
         counts = self
@@ -159,7 +159,9 @@ class CountingZlib:
 
             def decompress(self, data: Any, limit: int) -> bytes:
                 counts.fed += len(data)
-                return context.decompress(data, limit)  # type: ignore[no-any-return]
+                inflated: bytes = context.decompress(data, limit)
+                counts.inflated += len(inflated)
+                return inflated
 
             def __del__(self) -> None:
                 counts.freed += 1
@@ -205,6 +207,19 @@ def test_c4_drop_in() -> None:
     assert drop_in([message((b"\x00" + TAIL) * 100_000)], deflate=DEFLATE, max_size=MIB).received == [b""]
     outcome = drop_in_server(message(b"\x03\x00" * 200_000), NAME)
     assert (outcome.received, outcome.code) == ([], 1002)
+
+
+@SIDES
+@PIECES
+@pytest.mark.parametrize("limit", [100, 1000, 100_000])
+def test_c1_no_more_than_the_budget_is_inflated(talk: Talk, client: bool, pieces: int, limit: int) -> None:
+    """And one byte, which tells that there is more."""
+    counts = CountingZlib()
+    own = DeflateCodec(DeflateParameters(), client, DeflateOptions(), counts)
+    connection = talk(client=client, codec=own, max_message_size=limit)
+    connection.feed(message(deflated(bytes(30 * limit)), client, pieces))
+    assert close_code(connection) == 1009
+    assert limit <= counts.inflated <= limit + 1
 
 
 # --- C9, C10 ---

@@ -218,6 +218,30 @@ async def test_g5_drop_in_a_message_may_be_changed_as_soon_as_send_returns(
     assert received.digest() == expected.digest()
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+async def test_g5_drop_in_what_waits_to_be_written_does_not_change(place: Place, library: DropIn, kind: Any) -> None:
+    """A server's frame, which nobody masks into another buffer, and of which the kernel took only a part."""
+    message = bytearray(random.Random(5).getrandbits(8) for _ in range(65_000))
+    expected = bytes(message)
+
+    async def handler(connection: Any) -> None:
+        sock = connection.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        await connection.send(kind(message))
+        message[:] = b"\xff" * len(message)
+        waiting.append(connection.transport.get_write_buffer_size())
+        await connection.wait_closed()
+
+    waiting: List[int] = []
+    async with serve(library, handler, write_limit=MIB) as server:
+        peer = await place.deaf_client(server)
+        await until(lambda: waiting)
+        assert 0 < waiting[0] < len(message)
+        peer.writer.transport.resume_reading()
+        assert (await peer.read_frame()).payload == expected
+        await peer.aclose()
+
+
 # --- I, N ---
 
 

@@ -235,6 +235,19 @@ async def test_g5_a_message_may_be_changed_as_soon_as_send_returns(place: Place)
     assert received.digest() == expected.digest()
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+async def test_g5_what_waits_to_be_written_does_not_change(place: Place, kind: Any) -> None:
+    """A server's frame, which nobody masks into another buffer, and of which the kernel took only a part."""
+    listener, peer = await served_and_deaf(place)
+    message = bytearray(random.Random(5).getrandbits(8) for _ in range(65_000))
+    expected = bytes(message)
+    listener.transport.send(BINARY, kind(message))
+    message[:] = b"\xff" * len(message)
+    assert 0 < listener.transport.write_buffer_size < len(message)
+    peer.writer.transport.resume_reading()
+    assert (await peer.read_frame()).payload == expected
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 async def test_g6_bytes_are_counted_not_objects(place: Place, kind: Any) -> None:
     """Also where the transport keeps the caller's object instead of a copy."""
