@@ -10,6 +10,7 @@ import ast
 import importlib
 import inspect
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Set, Tuple
 
@@ -19,11 +20,12 @@ HERE = Path(__file__).parent
 CORE = ["picows", "picows.client", "picows.server", "picows.proxy"]
 DROP_IN = [f"picows.websockets.asyncio.{name}" for name in ("client", "server", "connection", "router")]
 TRIO = [f"picows.websockets.trio.{name}" for name in ("client", "server", "connection", "router")]
+LEGACY = [f"picows.websockets.legacy.{name}" for name in ("client", "server", "protocol", "auth")]
 SPECIAL = {"__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"}
 
 CONNECTIONS, SERVERS = "test_cancellation.py", "test_cancellation_servers.py"
 ENDS, OPENINGS = "test_cancellation_drop_in.py", "test_cancellation_openings.py"
-ON_TRIO = "test_cancellation_trio.py"
+ON_TRIO, ON_LEGACY = "test_cancellation_trio.py", "test_cancellation_legacy.py"
 #: Name of a coroutine -> file, test, and the call that the test must have.
 CORE_TESTS: Dict[str, Tuple[str, str, str]] = {
     "WSMessageListener.__aiter__": (CONNECTIONS, "iterating", "async for message in scene.listener"),
@@ -103,6 +105,39 @@ TRIO_TESTS: Dict[str, Tuple[str, str, str]] = {
     "connect.open_tcp_stream": (ON_TRIO, "trio_connect_through_a_proxy", "stage.connect(point, proxy=proxy)"),
     "serve": (ON_TRIO, "trio_serve", "LIB.server.serve("),
 }
+_OLD_SESSION = (ON_LEGACY, "legacy_session", "async with client(server, point) as connection")
+#: Those of every class of connections, of `connect` and of `serve`, which have two names each, and of the server.
+LEGACY_TESTS: Dict[str, Tuple[str, str, str]] = {
+    "connection.__aiter__": (ON_LEGACY, "legacy_recv", "async for message in connection"),
+    "connection.close": (ON_LEGACY, "legacy_closing", "getattr(connection, method)()"),
+    "connection.handshake": _OLD_SESSION,
+    "connection.ping": (ON_LEGACY, "legacy_pings", "connection.ping()"),
+    "connection.pong": (ON_LEGACY, "legacy_pings", "connection.pong("),
+    "connection.process_request": (ON_LEGACY, "legacy_session", "{hook: slow}"),
+    "connection.recv": (ON_LEGACY, "legacy_recv", "connection.recv()"),
+    "connection.send": (ON_LEGACY, "legacy_send", "connection.send(part)"),
+    "connection.wait_closed": (ON_LEGACY, "legacy_closing", "getattr(connection, method)()"),
+    "connect.__aenter__": _OLD_SESSION,
+    "connect.__aexit__": _OLD_SESSION,
+    "connect.__aiter__": (ON_LEGACY, "legacy_connecting_again", "async for connection in them"),
+    "connect.__await__": _OLD_SESSION,  # which __aenter__ awaits
+    "serve.__aenter__": (ON_LEGACY, "legacy_servers", "async with legacy(OURS).server.serve("),
+    "serve.__aexit__": (ON_LEGACY, "legacy_servers", "async with legacy(OURS).server.serve("),
+    "serve.__await__": (ON_LEGACY, "legacy_servers", "async with legacy(OURS).server.serve("),  # the same
+    "server.serve_forever": (ON_LEGACY, "legacy_servers", "serve_forever(server)"),
+    "server.wait_closed": (ON_LEGACY, "legacy_servers", "server.wait_closed()"),
+}
+_STEP = "a step of a method that is cancelled at each of its awaits: test_t14_legacy_session, test_t14_legacy_closing"
+LEGACY_WITHOUT_TEST: Dict[str, str] = {
+    **dict.fromkeys([f"connection.{name}" for name in ("close_connection", "close_transport", "drain")], _STEP),
+    **dict.fromkeys([f"connection.{name}" for name in ("ensure_open", "wait_for_connection_lost")], _STEP),
+    **dict.fromkeys([f"connection.read_http_{name}" for name in ("request", "response")], _STEP),
+    "connection.handler": "awaits the user's handler and nothing else",
+    "connection.check_credentials": "the user's, called by process_request",
+    "server.__aenter__": "returns itself",
+    "server.__aexit__": "close, then wait_closed",
+    "server.start_serving": "the asyncio server's own",
+}
 #: What no test of T14 calls by its name, and why.
 WITHOUT_TEST: Dict[str, str] = {
     "Connection.send_fragments": "what Connection.send does with an iterable: test_t14_send_fragments",
@@ -170,12 +205,25 @@ def test_t14_all_of_trio() -> None:
     assert TRIO_TESTS.keys() - collect(TRIO) == set()
 
 
+def test_t14_all_of_the_old_api() -> None:
+    need_drop_in()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        names = collect(LEGACY)
+    found = set()
+    for name in names:
+        kind, _, method = name.partition(".")
+        kind = "connection" if kind.endswith("Protocol") else kind.replace("WebSocketServer", "server").lower()
+        found.add(f"{kind}.{method}")
+    assert found == LEGACY_TESTS.keys() | LEGACY_WITHOUT_TEST.keys()
+
+
 def test_t14_reasons_are_for_what_there_is() -> None:
     need_drop_in(with_trio=True)
     assert WITHOUT_TEST.keys() - collect([*CORE, *DROP_IN, *TRIO]) == set()
 
 
-ALL_TESTS = [*CORE_TESTS.items(), *DROP_IN_TESTS.items(), *TRIO_TESTS.items()]
+ALL_TESTS = [*CORE_TESTS.items(), *DROP_IN_TESTS.items(), *TRIO_TESTS.items(), *LEGACY_TESTS.items()]
 
 
 @pytest.mark.parametrize(("name", "place"), ALL_TESTS, ids=[f"{place[0][18:-3]}-{name}" for name, place in ALL_TESTS])

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Union, cast
 
+from picows.transports import listen
+
 from ..datastructures import Headers, HeadersLike
 from ..exceptions import InvalidHandshake, InvalidMessage
 from ..extensions.base import ServerExtensionFactory
@@ -342,10 +344,10 @@ class Serve:
         loop = asyncio.get_running_loop() if self._loop is None else self._loop
         kwargs = dict(self._kwargs)
         if kwargs.pop("unix", False):
-            server = await loop.create_unix_server(self._factory, **kwargs)
+            server = await listen(loop.create_unix_server, self._factory, **kwargs)
         else:
             host, port = self._where
-            server = await loop.create_server(self._factory, host, port, **kwargs)
+            server = await listen(loop.create_server, self._factory, host, port, **kwargs)
         self.ws_server.wrap(server)
         return self.ws_server
 
