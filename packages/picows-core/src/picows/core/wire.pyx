@@ -104,9 +104,12 @@ cdef class Wire:
     cdef int _leave(self) except -1:
         """Send what was gathered, now."""
         cdef Pool pool = self._pool
-        if pool.burst_loop is not None and pool.burst_loop is not self._loop:
-            return end_batch(pool)
-        return self._flush()
+        try:
+            self._flush()  # first: what a callback of another connection's write sends here finds room
+        finally:
+            if pool.burst_loop is not None and pool.burst_loop is not self._loop:
+                end_batch(pool)
+        return 0
 
     cdef bint _leaves_at_once(self) except -1:
         """True if what is gathered will reach the socket although the user of a transport that was lent closes it."""
@@ -133,7 +136,7 @@ cdef class Wire:
                 self._outbox_capacity = OUTBOX_SIZE
             else:
                 capacity = OUTBOX_SIZE if not pool.gathering else max(SMALL_OUTBOX, 2 * self._outbox_capacity)
-                capacity = min(max(capacity, self._outbox_size + size), <Py_ssize_t>OUTBOX_SIZE)
+                capacity = max(min(capacity, <Py_ssize_t>OUTBOX_SIZE), self._outbox_size + size)
                 outbox = <char*>PyMem_RawRealloc(self._outbox, capacity)
                 if outbox is NULL:
                     raise MemoryError("no memory for gathered writes")
