@@ -12,6 +12,9 @@ from ..enums import WSCloseCode, WSMsgType, close_code
 
 FIN, RSV1, RSV2, RSV3 = 0x80, 0x40, 0x20, 0x10
 CONTROL = 0x08
+# For every frame: an attribute of an enum costs five times a global.
+CONTINUATION, TEXT, BINARY = WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY
+CLOSE, PING = WSMsgType.CLOSE, WSMsgType.PING
 
 
 def _message_types() -> List[Optional[WSMsgType]]:

@@ -21,7 +21,7 @@ from ..deflate import DeflateCodec
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSMessageTooBigError, WSProtocolError
 from ..options import check_size
-from .frame import CONTROL, FIN, RSV1, WSFrame
+from .frame import CONTINUATION, CONTROL, FIN, RSV1, TEXT, WSFrame
 from .receiving import MessageReceiver
 from .transport import WSTransport
 from .utf8 import Utf8Decoder
@@ -124,7 +124,7 @@ class WSMessageListener(MessageReceiver):
         if self._is_deaf:
             return
         try:
-            if frame._msg_type is not WSMsgType.CONTINUATION:
+            if frame._msg_type is not CONTINUATION:
                 self._begin_message(frame)
             self._count_fragment()
             is_last = frame._first >= FIN
@@ -137,7 +137,7 @@ class WSMessageListener(MessageReceiver):
             self._fail(exc)
 
     def _begin_message(self, frame: WSFrame) -> None:
-        self._is_text = frame._msg_type is WSMsgType.TEXT
+        self._is_text = frame._msg_type is TEXT
         self._is_compressed = bool(frame._first & RSV1)
         self._size = self._arrived_fragments = 0
         self._decoder = Utf8Decoder() if self._is_compressed and self._is_text else None

@@ -21,7 +21,7 @@ from ..closing import MAX_CONTROL_PAYLOAD
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSMessageTooBigError, WSProtocolError
 from ..options import FRAMES_PER_TURN
-from .frame import CONTROL, FIN, MESSAGE_TYPES, WSFrame, make_frame
+from .frame import CONTROL, FIN, MESSAGE_TYPES, TEXT, WSFrame, make_frame
 from .mask import REPEAT, SHORT, mask
 from .pending import Pending
 from .strict import MessageState
@@ -193,7 +193,7 @@ class FrameParser:
         """Validate text; the text itself, if the frame is the whole message."""
         state = self._state
         text = None if state is None else state.decode(payload, first > 127)
-        return text if first & 0x8F == FIN | WSMsgType.TEXT else None
+        return text if first & 0x8F == FIN | TEXT else None
 
     def _begin(self, data: bytes, body: int, first: int, size: int, is_text: bool) -> None:
         key = int.from_bytes(data[body - 4 : body], "little") if self._masked else None

@@ -14,12 +14,12 @@ from typing import Any, MutableSet, Optional
 
 from ..abc import EngineListener, FrameRules, Opening
 from ..closing import close_after, parse_close_payload, truncated_reason
-from ..enums import PICOWS_DEBUG_LL, WSMsgType
+from ..enums import PICOWS_DEBUG_LL
 from ..errors import WSProtocolError
 from ..http import WSUpgradeRequest, WSUpgradeResponse, hide_credentials, hide_rest_of_line
 from ..options import ConnectionOptions
 from .closing import WSCloseInfo
-from .frame import CONTROL, WSFrame
+from .frame import CLOSE, CONTROL, PING, WSFrame
 from .listener import overrides
 from .parser import FrameParser
 from .pending import Pending
@@ -297,10 +297,10 @@ class _Connection(LoopFollower):
     def _deliver_control(self, frame: WSFrame) -> None:
         """A control frame, or any frame while a pong is awaited (an application may have pongs of its own)."""
         transport, listener = self.transport, self._listener
-        if frame._msg_type is WSMsgType.PING and self._auto_pong:
+        if frame._msg_type is PING and self._auto_pong:
             transport._answer_ping(frame._payload)
             return
-        if frame._msg_type is WSMsgType.CLOSE:
+        if frame._msg_type is CLOSE:
             transport._close_record()._record_received(WSCloseInfo(*parse_close_payload(frame._payload)))
             transport._input_is_over = True
         try:
@@ -310,7 +310,7 @@ class _Connection(LoopFollower):
                 listener.on_ws_frame(transport, frame)
         except Exception as exc:
             self._fail_callback(exc, "on_ws_frame", self._options.disconnect_on_exception)
-        if frame._msg_type is WSMsgType.CLOSE and (self._options.enable_auto_close or transport._hangs_up):
+        if frame._msg_type is CLOSE and (self._options.enable_auto_close or transport._hangs_up):
             self._answer_close()
 
     def _answer_close(self) -> None:
@@ -393,8 +393,10 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
         """Where the loop reads into: a large pending frame's own buffer, else the thread's."""
         if get_ident() != self._thread_id:
             self._follow_loop()
-        pending = self._pending_in_place()
-        return (self._own_view or self._pool.read_view) if pending is None else pending.rest
+        parser = self._parser
+        if parser is not None and parser.pending is not None and (pending := self._pending_in_place()) is not None:
+            return pending.rest
+        return self._own_view or self._pool.read_view
 
     def _pending_in_place(self) -> Optional[Pending]:
         """The frame whose rest is read into place. The last bytes of one are not worth a read of their own."""
@@ -414,10 +416,10 @@ class WSProtocol(_Connection, asyncio.BufferedProtocol):
             pool.end_read()
 
     def _on_read(self, nbytes: int) -> None:
-        if self._pending_in_place() is not None:
+        parser = self._parser
+        if parser is not None and parser.pending is not None and self._pending_in_place() is not None:
             self._process(b"", nbytes)
             return
-        parser = self._parser
         data = bytes((self._own_view or self._pool.read_view)[:nbytes])
         if parser is None or self._is_debug:
             self._receive(data)

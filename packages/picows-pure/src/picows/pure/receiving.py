@@ -191,8 +191,9 @@ class MessageReceiver(MessageSender):
 
     def _has_message(self) -> bool:
         """True if a whole message is queued. While one is arriving its fragments are joined, and reading goes on."""
-        self._drop_rest_of_message()
         fragments = self._fragments
+        if fragments and not fragments[0].is_first:
+            self._drop_rest_of_message()
         while len(fragments) > 1 and not fragments[0].is_last:
             follower = fragments[1]
             fragments[0].join(follower.data, follower.is_last, follower.frames, follower.total)
@@ -212,7 +213,8 @@ class MessageReceiver(MessageSender):
     def _take_fragment(self) -> Fragment:
         fragment = self._fragments.popleft()
         self._queued_frames -= fragment.frames
-        self._resume_reading()
+        if self._is_reading_paused:
+            self._resume_reading()
         return fragment
 
     def _take_message(self, decode: Optional[bool]) -> Union[str, bytes]:

@@ -14,6 +14,7 @@ from ..deflate import DeflateCodec
 from ..enums import WSCloseCode, WSMsgType
 from ..errors import WSConnectionClosed
 from .fragments import FragmentSender
+from .frame import BINARY, CONTINUATION, TEXT
 from .listener import WSListener
 from .transport import WSTransport, _as_buffer
 
@@ -83,9 +84,14 @@ class MessageSender(WSListener):
         if not isinstance(message, (str, bytes, bytearray, memoryview)):
             await self._send_other(message, text)
             return
-        if self._stream_lock is not None and self._stream_lock.locked():
-            async with self._stream_lock:
+        transport, lock = self._transport, self._stream_lock
+        if lock is not None and lock.locked():
+            async with lock:
                 is_sent = self._send_frame(message, self._opcode(message, text), True, True)
+        elif self._codec is None and transport is not None and not transport._is_sealed:
+            # As below, what is mostly sent with three calls less.
+            transport.send(TEXT if (isinstance(message, str) if text is None else text) else BINARY, message)
+            is_sent = True
         else:
             is_sent = self._send_frame(message, self._opcode(message, text), True, True)
         if not is_sent:
@@ -148,7 +154,7 @@ class MessageSender(WSListener):
 
     def _opcode(self, message: object, text: Optional[bool]) -> WSMsgType:
         is_text = isinstance(message, str) if text is None else text
-        return WSMsgType.TEXT if is_text else WSMsgType.BINARY
+        return TEXT if is_text else BINARY
 
     def _send_frame(self, message: WSBuffer, opcode: int, is_first: bool, is_last: bool) -> bool:
         """False if nothing can be sent any more."""
@@ -163,7 +169,7 @@ class MessageSender(WSListener):
             transport._check_thread("send")
             payload = codec.compress(payload)
         try:
-            transport.send(opcode if is_first else WSMsgType.CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
+            transport.send(opcode if is_first else CONTINUATION, payload, fin=is_last, rsv1=is_compressed)
         except Exception:
             if is_compressed:
                 transport._abort()  # no memory: the context has what the peer will never get

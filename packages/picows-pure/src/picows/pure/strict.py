@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Union
 
 from ..abc import FrameRules
-from ..enums import WSCloseCode, WSMsgType
+from ..enums import WSCloseCode
 from ..errors import WSMessageTooBigError, WSProtocolError
-from .frame import CONTROL, FIN
+from .frame import CLOSE, CONTINUATION, CONTROL, FIN, TEXT
 from .utf8 import Utf8Decoder
 
 _RESERVED = 0x70
@@ -38,20 +38,20 @@ class MessageState:
         if first & _RESERVED and first & _RESERVED & ~(self.rules.reserved_bits if 0 < opcode < CONTROL else 0):
             raise _violation(f"reserved bits 0x{first & _RESERVED:02x} are set in a frame with opcode {opcode}")
         if opcode & CONTROL:
-            if opcode == WSMsgType.CLOSE and self._in_message and self.rules.refuse_close_in_message:
+            if opcode == CLOSE and self._in_message and self.rules.refuse_close_in_message:
                 raise _violation("CLOSE frame in the middle of a fragmented message")
             return False
         self._admit_data(first, opcode, size)
         return self._is_text
 
     def _admit_data(self, first: int, opcode: int, size: int) -> None:
-        if opcode == WSMsgType.CONTINUATION:
+        if opcode == CONTINUATION:
             if not self._in_message:
                 raise _violation("CONTINUATION frame without a message to continue")
         else:
             if self._in_message:
                 raise _violation("a new message before the last fragment of the previous one")
-            self._is_text = opcode == WSMsgType.TEXT and not first & _RESERVED
+            self._is_text = opcode == TEXT and not first & _RESERVED
             self._size = 0
         if self._limit is not None and size > self._limit - self._size:
             raise WSMessageTooBigError(f"message of more than {self._limit} bytes", self._size + size, self._limit)
