@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
-from fixtures.cancelling import Cancelled, Point, cancel_everywhere, run_cancelled
+from fixtures.cancelling import Cancelled, Point, cancel_everywhere, refuse_every_second, run_cancelled
 from fixtures.drop_in import DropIn, load_drop_in, silent
 from fixtures.peers import request_head
 from fixtures.proxies import make_proxy
@@ -95,13 +95,7 @@ async def test_t14_connect_through_a_proxy(local: Net, library: DropIn, scheme: 
 
 async def test_t14_connecting_again(local: Net, library: DropIn) -> None:
     """`async for`, where every second attempt is refused and waits for the next: no connection is left behind."""
-    refusals: Dict[str, Any] = {}
-
-    def process_request(connection: Any, request: Any) -> Any:
-        turn = refusals.setdefault(request.path, itertools.count())
-        return connection.respond(503, "not now") if next(turn) % 2 == 0 else None
-
-    async with Stage(library, echo, process_request=process_request) as stage:
+    async with Stage(library, echo, process_request=refuse_every_second()) as stage:
         before = count_sockets()
 
         async def attempt(point: Point) -> bool:

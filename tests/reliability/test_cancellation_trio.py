@@ -18,8 +18,8 @@ if sys.version_info < (3, 11):
 pytest.importorskip("picows.websockets", reason="picows-websockets is not installed")
 trio = pytest.importorskip("trio", reason="trio is not installed: pip install trio")
 
-from fixtures.cancelling import Point  # noqa: E402
-from fixtures.cancelling_trio import cancel_everywhere, run_cancelled  # noqa: E402
+from fixtures.cancelling import Point, cancel_everywhere, refuse_every_second  # noqa: E402
+from fixtures.cancelling_trio import run_cancelled  # noqa: E402
 from fixtures.certificates import make_certificates  # noqa: E402
 from fixtures.drop_in import silent  # noqa: E402
 from fixtures.proxies import make_proxy  # noqa: E402
@@ -151,11 +151,6 @@ def test_t14_trio_session(is_secure: bool) -> None:
 
 def test_t14_trio_connecting_again() -> None:
     """`async for`, where every second attempt is refused and waits for the next."""
-    turns: dict[str, Any] = {}
-
-    def process_request(connection: Any, request: Any) -> Any:
-        turn = turns.setdefault(request.path, itertools.count())
-        return connection.respond(503, "not now") if next(turn) % 2 == 0 else None
 
     async def scenario(stage: Stage) -> int:
         async def attempt(point: Point) -> bool:
@@ -178,7 +173,7 @@ def test_t14_trio_connecting_again() -> None:
 
         return await cancel_everywhere(attempt)
 
-    assert staged(scenario, echo, process_request=process_request) >= LEAST["async for"]
+    assert staged(scenario, echo, process_request=refuse_every_second()) >= LEAST["async for"]
 
 
 @contextlib.contextmanager

@@ -201,16 +201,7 @@ async def test_n4_closed_connections_need_no_garbage_collector(place: Place, how
     gc.disable()
     try:
         for _ in range(30):
-            peer = await place.raw_client(server)
-            await peer.upgrade()
-            peer.send(TEXT, b"x")
-            await peer.read_frame()
-            if how == "close":
-                peer.send_close()
-                await peer.read_rest()
-            elif how == "reset":
-                peer.reset()
-            await peer.aclose()
+            await place.come_and_go(server, how)
         await until(lambda: not server.connections)
         await settle(20)
         assert len(refs) == 60
