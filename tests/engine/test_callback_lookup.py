@@ -10,7 +10,7 @@ from typing import Any, Callable
 import pytest
 from fixtures.wire import TEXT
 
-#: Changes the listener in its callback; what it returns takes over from there.
+#: Called from within the callback: gives the listener another one.
 Change = Callable[[Any, list[str]], None]
 
 

@@ -17,10 +17,10 @@ cdef class Receiver(Parser):
         uint8_t _auto_pong
         # The listener's on_ws_frame is a Python function.
         uint8_t _calls_python
-        # Room for a picows_method (csrc/method_cache.h): that function.
-        void* _on_ws_frame[3]
         # It is of this package and nobody has overridden it.
         uint8_t _calls_natively
+        # Room for a picows_method (csrc/method_cache.h): the Python function.
+        void* _on_ws_frame[3]
 
     cpdef buffer_updated(self, Py_ssize_t nbytes)
     cdef int _on_read(self, Py_ssize_t nbytes) except -1

@@ -30,17 +30,8 @@ from picows.errors import WSProtocolError
 from picows.http import hide_credentials, hide_rest_of_line
 
 
-cdef extern from "Python.h":
-    PyObject* PyObject_Vectorcall(PyObject* callable, PyObject** args, size_t nargsf, PyObject* kwnames)
-    PyObject* PyObject_VectorcallMethod(object name, PyObject** args, size_t nargsf, PyObject* kwnames)
-    void Py_DECREF(PyObject* o) noexcept
-    void Py_INCREF(PyObject* o) noexcept
-
-
 cdef extern from "method_cache.h":
-    ctypedef struct picows_method:  # its room is `_on_ws_frame`
-        pass
-    PyObject* picows_find_method(picows_method* method, object self, object name) noexcept
+    int picows_call_method(void* method, object name, PyObject** args, size_t nargs) noexcept
 
 
 cdef extern from *:
@@ -262,8 +253,6 @@ cdef class Receiver(Parser):
         cdef WSTransport transport = self._transport
         cdef WSListener listener = self._listener
         cdef PyObject* args[3]
-        cdef PyObject* function
-        cdef PyObject* result
         if frame._first & PICOWS_CONTROL or transport._awaits_pong:
             return self._deliver_control(frame)
         if not self._calls_python:
@@ -272,16 +261,8 @@ cdef class Receiver(Parser):
         args[0] = <PyObject*>listener
         args[1] = <PyObject*>transport
         args[2] = <PyObject*>frame
-        function = picows_find_method(<picows_method*>self._on_ws_frame, listener, _ON_WS_FRAME)
-        if function is NULL:
-            result = PyObject_VectorcallMethod(_ON_WS_FRAME, args, 3, NULL)
-        else:
-            Py_INCREF(function)  # the callback may take it out of its class
-            result = PyObject_Vectorcall(function, args, 3, NULL)
-            Py_DECREF(function)
-        if result is NULL:
+        if picows_call_method(self._on_ws_frame, _ON_WS_FRAME, args, 3) < 0:
             return self._on_frame_callback_raised()
-        Py_DECREF(result)
         return 0
 
     cdef int _deliver_in_c(self, WSListener listener, WSFrame frame) except -1:
