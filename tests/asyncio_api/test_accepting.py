@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
-from typing import Any, List, Tuple
+from typing import Any, AsyncIterator, Callable, List, Optional, Tuple
 
 import pytest
-from fixtures.sockets import Echo, Net, Recorder, unix_only, until
+from fixtures.sockets import Echo, Net, Recorder, have, unix_only, until
 
 from picows import accepting
-from picows.transports import listen, loop_method
+from picows.transports import listen
 
 
 @pytest.fixture
 def direct(tcp: Net) -> Net:
     """A kind of loop and transports whose servers accept without tasks."""
-    if tcp.is_secure or (tcp.loop_kind == "uvloop" and tcp.use_aiofastnet is False):
-        pytest.skip("TLS, and uvloop's own servers, accept in their own way")
+    if tcp.is_secure:
+        pytest.skip("servers with TLS accept in their own way")
+    if tcp.loop_kind == "uvloop" and not have("aiofastnet"):
+        pytest.skip("uvloop's own servers accept in their own way")
     return tcp
 
 
@@ -46,6 +49,17 @@ class Failing:
             return real(sock)  # type: ignore[no-any-return]
 
         monkeypatch.setattr(socket.socket, "_accept", accept, raising=False)
+
+
+@contextlib.asynccontextmanager
+async def listening(net: Net, make_protocol: Callable[[], asyncio.BaseProtocol]) -> AsyncIterator[Any]:
+    """A server of ours without an engine."""
+    loop = asyncio.get_running_loop()
+    server = await listen(loop, "create_server", bool(net.use_aiofastnet), make_protocol, "127.0.0.1", 0)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 async def test_no_task_and_no_future_for_a_connection(direct: Net) -> None:
@@ -80,6 +94,66 @@ async def test_more_connections_than_one_turn_accepts(direct: Net, monkeypatch: 
     for transport, listener in clients:
         transport.send(1, b"hello")
         assert (await listener.next_frame()).payload == b"hello"
+
+
+async def test_one_turn_accepts_many(direct: Net) -> None:
+    """uvloop's own servers accept one connection a turn."""
+    made: List[asyncio.Protocol] = []
+
+    def make_protocol() -> asyncio.Protocol:
+        made.append(asyncio.Protocol())
+        return made[-1]
+
+    async with listening(direct, make_protocol) as server:
+        clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(9)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(made) == 9
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_a_transport_that_ends_in_connection_made(direct: Net, end: str) -> None:
+    ended: List[Any] = []
+
+    class Protocol(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            getattr(transport, end)()
+
+        def connection_lost(self, exc: Optional[Exception]) -> None:
+            ended.append(exc)
+
+    async with listening(direct, Protocol) as server:
+        reports = Reports()
+        clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(3)]
+        await until(lambda: len(ended) == 3)
+        await asyncio.sleep(0)
+        assert (ended, reports) == ([None] * 3, [])
+        for client in clients:
+            assert client.recv(1) == b""
+            client.close()
+
+
+async def test_connection_made_that_raises(direct: Net) -> None:
+    """It is reported once, and the server goes on."""
+    transports: List[Any] = []
+
+    class Protocol(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transports.append(transport)
+            raise LookupError("not made")
+
+    async with listening(direct, Protocol) as server:
+        reports = Reports()
+        clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(3)]
+        await until(lambda: len(transports) == 3)
+        await asyncio.sleep(0)
+        assert [str(report["exception"]) for report in reports] == ["not made"] * 3
+        for transport in transports:
+            transport.abort()
+        for client in clients:
+            client.close()
 
 
 async def test_addresses_are_known(direct: Net) -> None:
@@ -150,11 +224,8 @@ async def test_a_protocol_that_cannot_be_made(direct: Net) -> None:
             raise LookupError("no protocol")
         return asyncio.Protocol()
 
-    loop = asyncio.get_running_loop()
     reports = Reports()
-    create = loop_method(loop, "create_server", bool(direct.use_aiofastnet))
-    server = await listen(create, make_protocol, "127.0.0.1", 0)
-    try:
+    async with listening(direct, make_protocol) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         assert await reader.read() == b""
         writer.close()
@@ -163,8 +234,6 @@ async def test_a_protocol_that_cannot_be_made(direct: Net) -> None:
         ]
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.close()
-    finally:
-        server.close()
 
 
 async def test_serving_starts_later(direct: Net) -> None:
@@ -186,6 +255,48 @@ async def test_unix_sockets(direct: Net, tmp_path: Any) -> None:
     writer.close()
 
 
+@unix_only
+async def test_unix_sockets_are_removed_as_by_the_loop(direct: Net, tmp_path: Any) -> None:
+    """Its own servers remove them since Python 3.13."""
+    path = str(tmp_path / "s")
+    theirs = await asyncio.get_running_loop().create_unix_server(asyncio.Protocol, path)
+    theirs.close()
+    await theirs.wait_closed()
+    by_loop = os.path.exists(path)
+    ours = await direct.serve(lambda request: Echo(), path=path)
+    ours.close()
+    await ours.wait_closed()
+    assert os.path.exists(path) == (by_loop and not direct.use_aiofastnet)
+
+
+async def test_the_end_of_a_server_does_not_wait_for_clients_of_uvloop(direct: Net) -> None:
+    """As with uvloop's own servers; asyncio's and aiofastnet's wait."""
+    if direct.loop_kind != "uvloop" or direct.use_aiofastnet:
+        pytest.skip("not on uvloop's transports")
+    async with listening(direct, asyncio.Protocol) as server:
+        waiter = asyncio.ensure_future(server.wait_closed())
+        client = socket.create_connection(server.sockets[0].getsockname())
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        server.close()
+        await waiter
+        await server.wait_closed()
+        assert not server.is_serving()
+        client.close()
+
+
+async def test_loops_that_aiofastnet_has_patched(direct: Net) -> None:
+    if not have("aiofastnet"):
+        pytest.skip("needs aiofastnet")
+    import aiofastnet
+
+    aiofastnet.patch_loop()
+    server = await direct.serve(lambda request: Echo())
+    await direct.connect(Recorder, server)
+    (accepted,) = server.connections
+    assert type(accepted.underlying_transport).__module__.startswith("aiofastnet")
+
+
 async def test_sockets_of_a_class_of_the_users_are_asked(direct: Net) -> None:
     class Listening(socket.socket):
         accepted = 0
@@ -200,4 +311,5 @@ async def test_sockets_of_a_class_of_the_users_are_asked(direct: Net) -> None:
     sock.bind(("127.0.0.1", 0))
     server = await direct.serve(lambda request: Echo(), sock=sock)
     await direct.connect(Recorder, server)
-    assert Listening.accepted >= 1
+    # uvloop's own server takes the descriptor, and leaves the class alone.
+    assert (Listening.accepted == 0) == (direct.loop_kind == "uvloop" and not direct.use_aiofastnet)

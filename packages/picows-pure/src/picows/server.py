@@ -27,7 +27,7 @@ from .options import (
 from .resuming import resume_reading
 from .serving import WSServer as WSServer
 from .transports import LINGER_S as LINGER_S
-from .transports import Lingering, hang_up, listen, loop_method, resolve_aiofastnet
+from .transports import Lingering, hang_up, listen, resolve_aiofastnet
 
 _Answer = Union[EngineListener, WSUpgradeResponseWithListener, None]
 WSServerListenerFactory = Callable[[WSUpgradeRequest], Union[_Answer, Awaitable[_Answer]]]
@@ -325,9 +325,9 @@ async def ws_create_server(
         return picked.make_protocol(loop, options, ServerOpening(settings), connections, is_plain)
 
     if unix_path is None:
-        server = await listen(loop_method(loop, "create_server", use_it), make_protocol, host, port, **kwargs)
+        server = await listen(loop, "create_server", use_it, make_protocol, host, port, **kwargs)
     else:
-        server = await listen(loop_method(loop, "create_unix_server", use_it), make_protocol, unix_path, **kwargs)
+        server = await listen(loop, "create_unix_server", use_it, make_protocol, unix_path, **kwargs)
     return WSServer(server, connections, settings, close_timeout)
 
 

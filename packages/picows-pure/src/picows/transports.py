@@ -8,9 +8,9 @@ import importlib
 import os
 import ssl
 import sys
-from typing import Any, Awaitable, Callable, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional
 
-from .accepting import accept_directly
+from .accepting import accept_directly, accepts_for_uvloop
 
 #: Arguments of create_connection that say how a name becomes a socket; they have no meaning with a socket.
 ADDRESS_OPTIONS = frozenset(
@@ -129,19 +129,31 @@ class Lingering:
             self._transport.abort()
 
 
-async def listen(create: Callable[..., Awaitable[Any]], *args: Any, start_serving: bool = True, **kwargs: Any) -> Any:
+async def listen(
+    loop: asyncio.AbstractEventLoop,
+    method: str,
+    use_aiofastnet: bool,
+    *args: Any,
+    start_serving: bool = True,
+    **kwargs: Any,
+) -> Any:
     """Create a server; one that is cancelled meanwhile leaves no socket behind.
 
     asyncio's own methods wait once more after the server has begun to serve, and forget it if cancelled there.
 
     Args:
-        create: `create_server` or `create_unix_server` of a loop, see `loop_method`.
-        args: for it.
+        loop: the running one.
+        method: "create_server" or "create_unix_server".
+        use_aiofastnet: whether connections have aiofastnet's transports or the loop's.
+        args: for the method.
         start_serving: False only binds the sockets.
-        kwargs: for it.
+        kwargs: for the method.
     """
-    server = await create(*args, start_serving=False, **kwargs)
-    accept_directly(server, asyncio.get_running_loop())
+    for_uvloop = not use_aiofastnet and accepts_for_uvloop(loop, method, kwargs.get("ssl"), kwargs.get("sock"))
+    if for_uvloop and method == "create_unix_server":
+        kwargs.setdefault("cleanup_socket", sys.version_info >= (3, 13))  # the default of asyncio and of uvloop
+    server = await loop_method(loop, method, use_aiofastnet or for_uvloop)(*args, start_serving=False, **kwargs)
+    accept_directly(server, loop, for_uvloop)
     if start_serving:
         try:
             await server.start_serving()

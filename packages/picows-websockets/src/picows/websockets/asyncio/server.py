@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from picows._engine import engine
 from picows.deadlines import Deadlines
-from picows.transports import listen, loop_method, resolve_aiofastnet
+from picows.transports import listen, resolve_aiofastnet
 
 from ..extensions.base import ServerExtensionFactory
 from ..extensions.permessage_deflate import enable_server_permessage_deflate
@@ -359,10 +359,8 @@ def serve(
         loop = asyncio.get_running_loop()
         server._openings = Deadlines(loop, open_timeout, ServerOpening._on_timeout)
         if kwargs.pop("unix", False):
-            create = loop_method(loop, "create_unix_server", uses_aiofastnet)
-            return await listen(create, factory, **kwargs)  # type: ignore[no-any-return]
-        create = loop_method(loop, "create_server", uses_aiofastnet)
-        return await listen(create, factory, host, port, **kwargs)  # type: ignore[no-any-return]
+            return await listen(loop, "create_unix_server", uses_aiofastnet, factory, **kwargs)  # type: ignore[no-any-return]
+        return await listen(loop, "create_server", uses_aiofastnet, factory, host, port, **kwargs)  # type: ignore[no-any-return]
 
     server = Server(create_server, handler, log)  # type: ignore[arg-type]  # a handler is a coroutine function
     return server

@@ -344,10 +344,10 @@ class Serve:
         loop = asyncio.get_running_loop() if self._loop is None else self._loop
         kwargs = dict(self._kwargs)
         if kwargs.pop("unix", False):
-            server = await listen(loop.create_unix_server, self._factory, **kwargs)
+            server = await listen(loop, "create_unix_server", False, self._factory, **kwargs)
         else:
             host, port = self._where
-            server = await listen(loop.create_server, self._factory, host, port, **kwargs)
+            server = await listen(loop, "create_server", False, self._factory, host, port, **kwargs)
         self.ws_server.wrap(server)
         return self.ws_server
 
